@@ -1,0 +1,273 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"gorm.io/gorm"
+
+	"conclave/models/cipher"
+	"conclave/models/feed"
+)
+
+// Role is what a member may do in a room.
+type Role string
+
+// The roles.
+const (
+	Owner     Role = "owner"
+	Moderator Role = "moderator"
+	Plain     Role = "member"
+)
+
+// Membership is the permission to read a room and to write in it. Only this package makes one,
+// and only for a row that agrees with the latest entry about that person in the room's log.
+type Membership struct {
+	Room, User ID
+	Role       Role
+	joined     uint64 // number of the log entry of the latest join
+}
+
+// Member returns the user's membership of the room with that name. It is NotFound for a room
+// that does not exist, one the user is not a member of, and a malformed name: the three must
+// look alike.
+func (s *Store) Member(ctx context.Context, user ID, room string) (Membership, error) {
+	id, err := ParseID(room)
+	if err != nil {
+		return Membership{}, err
+	}
+	pool := s.read.Statement.ConnPool
+	return s.membership(ctx, pool, id, user)
+}
+
+// membership reads one membership, in the transaction that will use it.
+func (s *Store) membership(ctx context.Context, db gorm.ConnPool, room, user ID) (Membership, error) {
+	found, err := s.memberships(ctx, db, "m.room_id = ? AND m.user_id = ?", room, user)
+	if err != nil {
+		return Membership{}, err
+	}
+	if len(found) == 0 {
+		return Membership{}, errNotFound
+	}
+	return found[0], nil
+}
+
+// memberships reads the rows that fit the condition, the longest member first, and leaves out
+// any that the room's log does not confirm (SECURITY.md C14): whoever can write the database
+// but has no key must not be able to let himself in or raise his role.
+func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string, args ...any) ([]Membership, error) {
+	rows, err := db.QueryContext(ctx, `SELECT m.room_id, m.user_id, m.role, m.joined_n,
+			e.n, e.op, e.target, e.actor, e.epoch, e.time_ms, e.posts, e.payload, e.mac, coalesce(ep.mac, zeroblob(32)),
+			j.n, j.op, j.target, j.actor, j.epoch, j.time_ms, j.posts, j.payload, j.mac, coalesce(jp.mac, zeroblob(32))
+		FROM memberships m
+		JOIN room_log e ON e.room_id = m.room_id AND e.n = m.entry_n
+		LEFT JOIN room_log ep ON ep.room_id = m.room_id AND ep.n = m.entry_n - 1
+		JOIN room_log j ON j.room_id = m.room_id AND j.n = m.joined_n
+		LEFT JOIN room_log jp ON jp.room_id = m.room_id AND jp.n = m.joined_n - 1
+		WHERE `+where+`
+			AND NOT EXISTS (SELECT 1 FROM room_log l WHERE l.room_id = m.room_id AND l.target = m.user_id
+				AND l.n > m.joined_n AND l.op IN `+membershipOps+` AND (l.n > m.entry_n OR l.op <> 6))
+		ORDER BY m.room_id, m.joined_n`, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []Membership
+	var chain *cipher.Chain // of the row's room; rows of one room follow each other
+	for rows.Next() {
+		var m Membership
+		var e, j Entry
+		var ePayload, eMAC, ePrevious, jPayload, jMAC, jPrevious hash
+		if err := rows.Scan(&m.Room, &m.User, &m.Role, &m.joined,
+			&e.N, &e.Op, &e.Target, &e.Actor, &e.Epoch, &e.Time, &e.Posts, &ePayload, &eMAC, &ePrevious,
+			&j.N, &j.Op, &j.Target, &j.Actor, &j.Epoch, &j.Time, &j.Posts, &jPayload, &jMAC, &jPrevious); err != nil {
+			return nil, err
+		}
+		e.Payload, e.MAC, j.Payload, j.MAC = ePayload, eMAC, jPayload, jMAC
+		if len(found) == 0 || found[len(found)-1].Room != m.Room {
+			chain = s.service.Chain(m.Room)
+		}
+		if chain.Next(ePrevious, e.link()) != e.MAC || chain.Next(jPrevious, j.link()) != j.MAC ||
+			e.Target != m.User || j.Target != m.User || j.Op != OpCreate && j.Op != OpJoin || !e.grants(m.Role) {
+			s.o.Log.LogAttrs(ctx, slog.LevelError, "a membership is not in the room's log and is ignored",
+				slog.String("room", m.Room.String()), slog.String("user", m.User.String()))
+			continue
+		}
+		found = append(found, m)
+	}
+	return found, rows.Err()
+}
+
+// grants reports whether an entry makes its target a member with that role.
+func (e *Entry) grants(r Role) bool {
+	switch e.Op {
+	case OpCreate:
+		return r == Owner
+	case OpJoin:
+		return r == Plain
+	case OpRole:
+		return e.Payload == digest(string(r))
+	}
+	return false
+}
+
+// Person is a member as other members may see them.
+type Person struct {
+	Profile
+	Role Role
+}
+
+// Members lists who belongs to the member's room, the longest member first.
+func (s *Store) Members(ctx context.Context, m Membership) ([]Person, error) {
+	var people []Person
+	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
+		if _, err := s.membership(ctx, db, m.Room, m.User); err != nil {
+			return err
+		}
+		var err error
+		people, err = s.people(ctx, db, m.Room)
+		return err
+	})
+	return people, err
+}
+
+func (s *Store) people(ctx context.Context, db gorm.ConnPool, room ID) ([]Person, error) {
+	members, err := s.memberships(ctx, db, "m.room_id = ?", room)
+	if err != nil {
+		return nil, err
+	}
+	names := s.profiles(ctx, db)
+	people := make([]Person, len(members))
+	for i, m := range members {
+		profile, err := names.get(m.User)
+		if err != nil {
+			return nil, err
+		}
+		people[i] = Person{Profile: profile, Role: m.Role}
+	}
+	return people, nil
+}
+
+// Limits of membership (SECURITY.md R54), before LimitScale.
+const (
+	membersPerRoom = 500
+	roomsPerUser   = 200
+	ownedPerUser   = 50
+)
+
+var errNoSuchCode = &Error{Kind: NotFound, Field: "code", Msg: "No room can be entered with this code. Check it with the person who gave it to you."}
+
+// Join makes the user a member of the room with that code, which may be written in any of the
+// forms that NormalCode forgives. A member stays one. It is NotFound, in one and the same way,
+// when the code is unknown, the room is full or nobody is left in it.
+func (s *Store) Join(ctx context.Context, user ID, code string) (ID, error) {
+	normal, err := NormalCode(code)
+	if err != nil {
+		return ID{}, err
+	}
+	var room ID
+	err = s.lane.do(ctx, func(c *change) error {
+		var sealed []byte
+		var n uint64
+		err := c.row("SELECT id, code, code_n FROM rooms WHERE code_index = ?", s.service.Index("code", normal)).Scan(&room, &sealed, &n)
+		if err != nil {
+			return noRow(err, errNoSuchCode)
+		}
+		// The index alone could have been moved to another room by whoever can write the database.
+		if stored, err := s.service.OpenRoomCode(room, n, sealed); err != nil || stored != normal {
+			return errNoSuchCode
+		}
+		if _, err := s.membership(c.ctx, c.db, room, user); KindOf(err) != NotFound {
+			return err
+		}
+		var members, rooms int
+		if err := c.row("SELECT count(*) FROM memberships WHERE room_id = ?", room).Scan(&members); err != nil {
+			return err
+		}
+		if err := c.row("SELECT count(*) FROM memberships WHERE user_id = ?", user).Scan(&rooms); err != nil {
+			return err
+		}
+		if members == 0 || members >= membersPerRoom*s.o.LimitScale {
+			return errNoSuchCode
+		}
+		if rooms >= roomsPerUser*s.o.LimitScale {
+			return invalid("code", "You are a member of %d rooms, and there can be no more. Leave one first.", rooms)
+		}
+		e := &Entry{Room: room, Op: OpJoin, Target: user, Actor: user}
+		if err := c.append(e); err != nil {
+			return err
+		}
+		c.after = append(c.after, func() { s.o.Hub.Touch(room) })
+		return c.addMember(e, Plain)
+	})
+	return room, err
+}
+
+// addMember stores the row for an entry that begins a membership. A row that was there already
+// was not confirmed by the log, and is replaced.
+func (c *change) addMember(e *Entry, role Role) error {
+	return c.exec(`INSERT INTO memberships (room_id, user_id, role, entry_n, joined_n) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (room_id, user_id) DO UPDATE SET role = excluded.role, entry_n = excluded.entry_n, joined_n = excluded.joined_n`,
+		e.Room, e.Target, role, e.N, e.N)
+}
+
+// Leave ends the membership. The member's streams end before anything later is announced, the
+// next post opens a new epoch, and when an owner leaves the longest member becomes the owner.
+func (s *Store) Leave(ctx context.Context, m Membership) error {
+	return s.lane.do(ctx, func(c *change) error {
+		now, err := s.membership(c.ctx, c.db, m.Room, m.User)
+		if err != nil {
+			return err
+		}
+		if err := c.append(&Entry{Room: m.Room, Op: OpLeave, Target: m.User, Actor: m.User}); err != nil {
+			return err
+		}
+		if err := c.exec("DELETE FROM memberships WHERE room_id = ? AND user_id = ?", m.Room, m.User); err != nil {
+			return err
+		}
+		h := c.heads[m.Room]
+		h.stale = true
+		c.heads[m.Room] = h
+		if now.Role == Owner {
+			if err := c.passOwnership(m); err != nil {
+				return err
+			}
+		}
+		c.after = append(c.after, func() {
+			s.o.Hub.EndMember(m.Room, m.User)
+			s.o.Hub.Touch(m.Room)
+		})
+		return nil
+	})
+}
+
+func (c *change) passOwnership(from Membership) error {
+	rest, err := c.s.memberships(c.ctx, c.db, "m.room_id = ?", from.Room)
+	if err != nil || len(rest) == 0 {
+		return err
+	}
+	e := &Entry{Room: from.Room, Op: OpRole, Target: rest[0].User, Actor: from.User, Payload: digest(string(Owner))}
+	if err := c.append(e); err != nil {
+		return err
+	}
+	return c.exec("UPDATE memberships SET role = ?, entry_n = ? WHERE room_id = ? AND user_id = ?", Owner, e.N, e.Room, e.Target)
+}
+
+// sweepMembers ends every open stream whose membership is gone. The lane ends them as they
+// happen; this is the net under it.
+func (s *Store) sweepMembers(ctx context.Context, open []feed.Listener) error {
+	for _, l := range open {
+		if ID(l.Topic).Zero() {
+			continue
+		}
+		_, err := s.membership(ctx, s.read.Statement.ConnPool, l.Topic, l.User)
+		var known *Error
+		if errors.As(err, &known) {
+			s.o.Hub.EndMember(l.Topic, l.User)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}

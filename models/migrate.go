@@ -1,0 +1,148 @@
+package models
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// migrations are applied in order, each once; PRAGMA user_version counts them. Never change
+// one that has been released: add another.
+//
+// Times are integer unix milliseconds. Envelopes (SECURITY.md C1; models/cipher/FORMAT.md) are
+// BLOBs of ordinary rowid tables and stand in no index, because pages of an index or of a
+// WITHOUT ROWID table leave copies behind that secure_delete does not overwrite.
+var migrations = []string{`
+CREATE TABLE meta (
+	name  TEXT PRIMARY KEY,      -- 'check', 'service': envelopes of kind 05
+	value BLOB NOT NULL
+);
+CREATE TABLE users (
+	id             BLOB PRIMARY KEY,
+	username_index BLOB NOT NULL UNIQUE,
+	email_index    BLOB NOT NULL UNIQUE,
+	profile        BLOB NOT NULL,     -- kind 09; binds id and revision
+	revision       INTEGER NOT NULL,
+	password       BLOB NOT NULL,     -- kind 06; a PHC string
+	totp           BLOB NOT NULL,     -- kind 04; 20 bytes
+	totp_last_step INTEGER NOT NULL,  -- RFC 6238 time step of the last code that was accepted
+	created_ms     INTEGER NOT NULL,
+	disabled_ms    INTEGER
+);
+CREATE TABLE recovery_codes (
+	user_id BLOB NOT NULL REFERENCES users (id),
+	hash    BLOB NOT NULL UNIQUE
+);
+CREATE INDEX recovery_codes_user ON recovery_codes (user_id);
+CREATE TABLE registrations (          -- not users yet: a code has still to be confirmed
+	id             BLOB PRIMARY KEY,   -- becomes the user's id
+	username_index BLOB NOT NULL UNIQUE,
+	email_index    BLOB NOT NULL UNIQUE,
+	profile        BLOB NOT NULL,
+	password       BLOB NOT NULL,
+	totp           BLOB NOT NULL,
+	token          BLOB,               -- the set-up token it came with
+	attempts       INTEGER NOT NULL,
+	expires_ms     INTEGER NOT NULL
+);
+CREATE TABLE tokens (                 -- set-up links; keyed hashes only
+	hash       BLOB PRIMARY KEY,
+	purpose    TEXT NOT NULL,
+	expires_ms INTEGER NOT NULL,
+	used_ms    INTEGER
+);
+CREATE TABLE sessions (
+	token_hash BLOB PRIMARY KEY,
+	user_id    BLOB NOT NULL,          -- 16 zero bytes before anybody signed in
+	data       BLOB NOT NULL,          -- kind 10; binds token hash, user and auth_ms; empty once revoked
+	auth_ms    INTEGER NOT NULL,       -- when the person signed in: start of the absolute lifetime
+	seen_ms    INTEGER NOT NULL,       -- last activity: start of the idle limit
+	revoked_ms INTEGER                 -- a tombstone: never revived
+);
+CREATE INDEX sessions_user ON sessions (user_id);
+CREATE INDEX sessions_auth ON sessions (auth_ms);
+CREATE TABLE rooms (
+	id          BLOB PRIMARY KEY,
+	name        BLOB NOT NULL,         -- kind 03
+	name_n      INTEGER NOT NULL,      -- the log entry that set it
+	code        BLOB NOT NULL,         -- kind 07
+	code_n      INTEGER NOT NULL,
+	code_index  BLOB UNIQUE,
+	incarnation BLOB NOT NULL,         -- 8 random bytes: which history the numbers belong to
+	epoch       INTEGER NOT NULL,
+	epoch_stale INTEGER NOT NULL,      -- somebody left: the next post opens a new epoch
+	head_n      INTEGER NOT NULL,
+	head_mac    BLOB NOT NULL
+);
+CREATE TABLE room_keys (
+	room_id BLOB NOT NULL REFERENCES rooms (id),
+	epoch   INTEGER NOT NULL,
+	wrapped BLOB NOT NULL              -- kind 05
+);
+CREATE UNIQUE INDEX room_keys_epoch ON room_keys (room_id, epoch);
+CREATE TABLE memberships (
+	room_id  BLOB NOT NULL REFERENCES rooms (id),
+	user_id  BLOB NOT NULL REFERENCES users (id),
+	role     TEXT NOT NULL,
+	entry_n  INTEGER NOT NULL,         -- the latest log entry about this membership
+	joined_n INTEGER NOT NULL          -- the log entry of the latest join
+);
+CREATE UNIQUE INDEX memberships_room_user ON memberships (room_id, user_id);
+CREATE INDEX memberships_user ON memberships (user_id);
+CREATE TABLE room_log (
+	room_id BLOB NOT NULL REFERENCES rooms (id),
+	n       INTEGER NOT NULL,
+	op      INTEGER NOT NULL,
+	target  BLOB NOT NULL,
+	actor   BLOB NOT NULL,
+	epoch   INTEGER NOT NULL,
+	time_ms INTEGER NOT NULL,
+	posts   INTEGER NOT NULL,
+	payload BLOB NOT NULL,
+	mac     BLOB NOT NULL
+);
+CREATE UNIQUE INDEX room_log_n ON room_log (room_id, n);
+CREATE INDEX room_log_target ON room_log (room_id, target, n);
+CREATE TABLE messages (
+	room_id    BLOB NOT NULL REFERENCES rooms (id),
+	n          INTEGER NOT NULL,
+	author     BLOB NOT NULL,
+	created_ms INTEGER NOT NULL,
+	revision   INTEGER NOT NULL,
+	client_id  TEXT,                   -- chosen by the sender: the same one never posts twice
+	envelope   BLOB NOT NULL           -- kind 01
+);
+CREATE UNIQUE INDEX messages_n ON messages (room_id, n);
+CREATE UNIQUE INDEX messages_client ON messages (room_id, author, client_id) WHERE client_id IS NOT NULL;
+`}
+
+func migrate(ctx context.Context, db *sql.DB) error {
+	var version int
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if version > len(migrations) {
+		return fmt.Errorf("the database was written by a newer Conclave (schema %d, this program knows %d): use that one", version, len(migrations))
+	}
+	for i := version; i < len(migrations); i++ {
+		if err := migrateTo(ctx, db, i+1); err != nil {
+			return fmt.Errorf("migration %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func migrateTo(ctx context.Context, db *sql.DB, version int) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, migrations[version-1]); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", version)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}

@@ -1,0 +1,253 @@
+package models
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+	"gorm.io/gorm"
+
+	"conclave/models/cipher"
+)
+
+const (
+	roomNameMax  = 80 // code points
+	codeLength   = 16 // symbols of 5 bits: 80 bits
+	codeAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+)
+
+// newSymbols returns length random symbols of Crockford's base 32. The alphabet has 32 of
+// them, so five bits of a random byte choose one without bias.
+func newSymbols(length int) string {
+	symbols := make([]byte, length)
+	rand.Read(symbols)
+	for i := range symbols {
+		symbols[i] = codeAlphabet[symbols[i]&31]
+	}
+	return string(symbols)
+}
+
+// normalSymbols undoes what people do to a code when they copy it: case, separators, and the
+// letters O, I and L for the digits that they look like.
+func normalSymbols(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch r = unicode.ToUpper(r); {
+		case r == 'O':
+			return '0'
+		case r == 'I' || r == 'L':
+			return '1'
+		case r == '-' || r == '_' || r == '.' || unicode.IsSpace(r) || unicode.Is(unicode.Pd, r):
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// NormalCode returns the 16 symbols of a room code as a person typed it, or an error that says what is wrong.
+func NormalCode(s string) (string, error) {
+	if len(s) > 200 {
+		return "", invalid("code", "A room code has %d letters and digits.", codeLength)
+	}
+	code := normalSymbols(s)
+	if code == "" {
+		return "", invalid("code", "Enter the room code that you were given.")
+	}
+	for _, r := range code {
+		if !strings.ContainsRune(codeAlphabet, r) {
+			return "", invalid("code", "A room code has only letters and digits, and no %q.", r)
+		}
+	}
+	if len(code) != codeLength {
+		return "", invalid("code", "A room code has %d letters and digits; this has %d.", codeLength, len(code))
+	}
+	return code, nil
+}
+
+// FormatCode writes 16 symbols as XXXX-XXXX-XXXX-XXXX.
+func FormatCode(code string) string { return group(code, 4) }
+
+func group(s string, size int) string {
+	var parts []string
+	for len(s) > size {
+		parts, s = append(parts, s[:size]), s[size:]
+	}
+	return strings.Join(append(parts, s), "-")
+}
+
+// line checks a text that must stand on one line: trimmed, NFC, 1 to most code points, no
+// control or invisible formatting characters.
+func line(field, what, s string, most int) (string, error) {
+	if !utf8.ValidString(s) {
+		return "", invalid(field, "%s contains something that is no text.", what)
+	}
+	s = strings.TrimSpace(norm.NFC.String(s))
+	if s == "" {
+		return "", invalid(field, "%s is missing.", what)
+	}
+	if count := utf8.RuneCountInString(s); count > most {
+		return "", invalid(field, "%s can have at most %d characters; this has %d.", what, most, count)
+	}
+	for _, r := range s {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+			return "", invalid(field, "%s contains an invisible character (U+%04X). Type it again without it.", what, r)
+		}
+	}
+	return s, nil
+}
+
+// CreateRoom makes a room with its first epoch, its code and its owner, who is its first member.
+func (s *Store) CreateRoom(ctx context.Context, owner ID, name string) (ID, error) {
+	name, err := line("name", "The room's name", name, roomNameMax)
+	if err != nil {
+		return ID{}, err
+	}
+	room, code := newID(), newSymbols(codeLength)
+	incarnation := newID()
+	err = s.lane.do(ctx, func(c *change) error {
+		var owned int
+		if err := c.row("SELECT count(*) FROM memberships WHERE user_id = ? AND role = ?", owner, Owner).Scan(&owned); err != nil {
+			return err
+		}
+		if owned >= ownedPerUser*s.o.LimitScale {
+			return invalid("name", "You own %d rooms, and there can be no more. Leave one first.", owned)
+		}
+		genesis := s.service.Chain(room).Genesis()
+		err := c.exec(`INSERT INTO rooms (id, name, name_n, code, code_n, code_index, incarnation, epoch, epoch_stale, head_n, head_mac)
+			VALUES (?, x'', 0, x'', 0, NULL, ?, 0, 0, 0, ?)`, room, incarnation[:8], genesis[:])
+		if err != nil {
+			return err
+		}
+		if err := c.openEpoch(room, owner); err != nil {
+			return err
+		}
+		nameN := c.heads[room].n + 1
+		sealedName := c.keys[0].SealName(nameN, []byte(name))
+		create := &Entry{Room: room, Op: OpCreate, Target: owner, Actor: owner, Payload: cipher.Tag(sealedName)}
+		if err := c.append(create); err != nil {
+			return err
+		}
+		codeN := nameN + 1
+		sealedCode := s.service.SealRoomCode(room, codeN, code)
+		if err := c.append(&Entry{Room: room, Op: OpCode, Actor: owner, Payload: cipher.Tag(sealedCode)}); err != nil {
+			return err
+		}
+		err = c.exec("UPDATE rooms SET name = ?, name_n = ?, code = ?, code_n = ?, code_index = ? WHERE id = ?",
+			sealedName, nameN, sealedCode, codeN, s.service.Index("code", code), room)
+		if err != nil {
+			return err
+		}
+		return c.addMember(create, Owner)
+	})
+	return room, err
+}
+
+// Card is one room in the list of a person's rooms.
+type Card struct {
+	Room   ID
+	Name   string
+	People []Person
+	Last   time.Time
+	Broken bool // its key, its name or its log failed verification
+}
+
+// Rooms lists the user's rooms, the one where something happened last first.
+func (s *Store) Rooms(ctx context.Context, user ID) ([]Card, error) {
+	var cards []Card
+	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
+		mine, err := s.memberships(ctx, db, "m.user_id = ?", user)
+		if err != nil {
+			return err
+		}
+		for _, m := range mine {
+			card, err := s.card(ctx, db, m.Room)
+			if err != nil {
+				return err
+			}
+			cards = append(cards, card)
+		}
+		return nil
+	})
+	slices.SortStableFunc(cards, func(a, b Card) int { return b.Last.Compare(a.Last) })
+	return cards, err
+}
+
+func (s *Store) card(ctx context.Context, db gorm.ConnPool, room ID) (Card, error) {
+	card := Card{Room: room}
+	h, err := readHead(ctx, db, s.service, room)
+	if KindOf(err) != 0 {
+		card.Broken = true
+	} else if err != nil {
+		return card, err
+	}
+	row, err := s.readRoom(ctx, db, room)
+	if errors.Is(err, cipher.ErrAuth) {
+		card.Broken = true
+	} else if err != nil {
+		return card, err
+	}
+	card.Name = row.name
+	last, err := s.readLog(ctx, db, room, h.n, h.n)
+	if err != nil {
+		return card, err
+	}
+	if len(last) == 1 && last[0].genuine {
+		card.Last = time.UnixMilli(last[0].Time)
+	}
+	card.People, err = s.people(ctx, db, room)
+	return card, err
+}
+
+// roomRow is what stands in a room's row, opened.
+type roomRow struct {
+	name        string
+	code        string
+	incarnation []byte
+	head        uint64
+}
+
+// readRoom opens a room's name and code. cipher.ErrAuth means that one of them is not what was written.
+func (s *Store) readRoom(ctx context.Context, db gorm.ConnPool, room ID) (roomRow, error) {
+	var r roomRow
+	var sealedName, sealedCode []byte
+	var nameN, codeN uint64
+	err := db.QueryRowContext(ctx, "SELECT name, name_n, code, code_n, incarnation, head_n FROM rooms WHERE id = ?", room).
+		Scan(&sealedName, &nameN, &sealedCode, &codeN, &r.incarnation, &r.head)
+	if err != nil {
+		return r, noRow(err, errNotFound)
+	}
+	key, err := s.roomKey(ctx, db, room, cipher.EpochOf(sealedName))
+	if err != nil {
+		return r, err
+	}
+	name, err := key.OpenName(nameN, sealedName)
+	if err != nil {
+		return r, err
+	}
+	r.name = string(name)
+	r.code, err = s.service.OpenRoomCode(room, codeN, sealedCode)
+	return r, err
+}
+
+// snapshot runs f in one read transaction, so that everything it reads fits together.
+func (s *Store) snapshot(ctx context.Context, f func(gorm.ConnPool) error) error {
+	return s.read.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return f(tx.Statement.ConnPool) })
+}
+
+// noRow turns the absence of a row into the given error.
+func noRow(err error, absent *Error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return absent
+	}
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	return nil
+}

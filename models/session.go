@@ -1,0 +1,212 @@
+package models
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/gob"
+	"errors"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"conclave/models/feed"
+)
+
+// A session is a row named by the keyed hash of its token. Its data is sealed and bound to
+// that hash, to the user and to the moment of signing in, so that somebody who can write the
+// database but has no key can neither make a session nor hand one to another user.
+//
+// A revoked row stays as a tombstone until its lifetime is over: a request that was under way
+// at the logout and stores its session afterwards must not revive it.
+type sessionRow struct {
+	TokenHash []byte `gorm:"primaryKey"`
+	UserID    ID
+	Data      []byte
+	AuthMS    int64  `gorm:"column:auth_ms"`
+	SeenMS    int64  `gorm:"column:seen_ms"`
+	RevokedMS *int64 `gorm:"column:revoked_ms"`
+}
+
+func (sessionRow) TableName() string { return "sessions" }
+
+const (
+	sessionsPerUser = 10
+	anonymousLife   = time.Hour // a session before the sign-in: a registration under way
+	seenEvery       = time.Minute
+)
+
+// Keys of a session's values that the store itself needs.
+const (
+	SessionUser = "user" // ID as text; absent before the sign-in
+	SessionAuth = "auth" // int64, unix milliseconds of the sign-in, or of the first visit
+)
+
+// Sessions is the store behind the session manager: Find, Commit and Delete as scs wants them,
+// and the codec that puts user and time of signing in where they can be bound.
+type Sessions struct{ s *Store }
+
+// Sessions returns the session store.
+func (s *Store) Sessions() Sessions { return Sessions{s} }
+
+// Encode writes user (16 bytes), sign-in (8 bytes), then the values as gob.
+func (Sessions) Encode(deadline time.Time, values map[string]any) ([]byte, error) {
+	var b bytes.Buffer
+	var user ID
+	if text, ok := values[SessionUser].(string); ok {
+		var err error
+		if user, err = ParseID(text); err != nil {
+			return nil, err
+		}
+	}
+	auth, _ := values[SessionAuth].(int64)
+	b.Write(user[:])
+	binary.Write(&b, binary.BigEndian, auth) // a Buffer never fails
+	err := gob.NewEncoder(&b).Encode(sessionData{deadline, values})
+	return b.Bytes(), err
+}
+
+// Decode reads what Encode wrote.
+func (Sessions) Decode(b []byte) (time.Time, map[string]any, error) {
+	if len(b) < 24 {
+		return time.Time{}, nil, errors.New("session data is too short")
+	}
+	var data sessionData
+	err := gob.NewDecoder(bytes.NewReader(b[24:])).Decode(&data)
+	return data.Deadline, data.Values, err
+}
+
+type sessionData struct {
+	Deadline time.Time
+	Values   map[string]any
+}
+
+// FindCtx returns the data of a session that is neither revoked nor over.
+func (t Sessions) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+	hash := t.s.service.SessionHash(token)
+	row, err := t.s.session(ctx, hash)
+	if KindOf(err) == SignedOut {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	data, err := t.s.service.OpenSession(hash, row.UserID, row.AuthMS, row.Data)
+	if err != nil {
+		t.s.o.Log.Error("a session failed its integrity check and is ignored")
+		return nil, false, nil
+	}
+	return data, true, nil
+}
+
+// CommitCtx stores a session. It never revives a revoked one. A user's eleventh session ends the oldest.
+func (t Sessions) CommitCtx(ctx context.Context, token string, data []byte, _ time.Time) error {
+	hash := t.s.service.SessionHash(token)
+	row := sessionRow{TokenHash: hash[:], SeenMS: t.s.now()}
+	copy(row.UserID[:], data)
+	row.AuthMS = int64(binary.BigEndian.Uint64(data[16:24]))
+	row.Data = t.s.service.SealSession(hash, row.UserID, row.AuthMS, data)
+	err := t.s.write.WithContext(ctx).Clauses(clause.OnConflict{
+		Columns:   []clause.Column{{Name: "token_hash"}},
+		Where:     clause.Where{Exprs: []clause.Expression{clause.Expr{SQL: "sessions.revoked_ms IS NULL"}}},
+		DoUpdates: clause.AssignmentColumns([]string{"user_id", "data", "auth_ms"}),
+	}).Create(&row).Error
+	if err != nil || row.UserID.Zero() {
+		return err
+	}
+	return t.s.revoke(ctx, `token_hash IN (SELECT token_hash FROM sessions
+		WHERE user_id = ? AND revoked_ms IS NULL ORDER BY auth_ms DESC, rowid DESC LIMIT -1 OFFSET ?)`, row.UserID, sessionsPerUser)
+}
+
+// DeleteCtx revokes a session and ends its streams.
+func (t Sessions) DeleteCtx(ctx context.Context, token string) error {
+	hash := t.s.service.SessionHash(token)
+	return t.s.revoke(ctx, "token_hash = ?", hash[:])
+}
+
+// Find, Commit and Delete complete the shape of an scs store.
+func (t Sessions) Find(token string) ([]byte, bool, error) {
+	return t.FindCtx(context.Background(), token)
+}
+
+// Commit is CommitCtx without a context.
+func (t Sessions) Commit(token string, data []byte, expiry time.Time) error {
+	return t.CommitCtx(context.Background(), token, data, expiry)
+}
+
+// Delete is DeleteCtx without a context.
+func (t Sessions) Delete(token string) error { return t.DeleteCtx(context.Background(), token) }
+
+// SessionHash names a session to the feed and to RevokeOthers, without its token.
+func (s *Store) SessionHash(token string) [32]byte { return s.service.SessionHash(token) }
+
+// SessionEnd returns when a session will be over if it is not used again. It is SignedOut when it already is.
+func (s *Store) SessionEnd(ctx context.Context, hash [32]byte) (time.Time, error) {
+	row, err := s.session(ctx, hash)
+	return s.sessionEnd(row), err
+}
+
+// TouchSession notes that a session is in use, at most once a minute.
+func (s *Store) TouchSession(ctx context.Context, hash [32]byte) error {
+	every := min(seenEvery, s.o.SessionIdle/4)
+	row, err := s.session(ctx, hash)
+	if err != nil || s.now()-row.SeenMS < every.Milliseconds() {
+		return err
+	}
+	return s.write.WithContext(ctx).Model(&sessionRow{}).Where("token_hash = ? AND revoked_ms IS NULL", hash[:]).Update("seen_ms", s.now()).Error
+}
+
+// RevokeOthers ends all sessions of a user but one.
+func (s *Store) RevokeOthers(ctx context.Context, user ID, keep [32]byte) error {
+	return s.revoke(ctx, "user_id = ? AND token_hash <> ?", user, keep[:])
+}
+
+// revoke turns sessions into tombstones, then ends their streams.
+func (s *Store) revoke(ctx context.Context, where string, args ...any) error {
+	var rows []sessionRow
+	err := s.write.WithContext(ctx).Model(&rows).Clauses(clause.Returning{Columns: []clause.Column{{Name: "token_hash"}}}).
+		Where("revoked_ms IS NULL").Where(where, args...).
+		Updates(map[string]any{"revoked_ms": s.now(), "data": []byte{}}).Error
+	for _, row := range rows {
+		s.o.Hub.EndSession([32]byte(row.TokenHash))
+	}
+	return err
+}
+
+func (s *Store) session(ctx context.Context, hash [32]byte) (sessionRow, error) {
+	var row sessionRow
+	err := s.read.WithContext(ctx).Take(&row, "token_hash = ? AND revoked_ms IS NULL", hash[:]).Error
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return row, errSignedOut
+	}
+	if err == nil && s.now() >= s.sessionEnd(row).UnixMilli() {
+		return row, errSignedOut
+	}
+	return row, err
+}
+
+// sessionEnd is the earlier of the idle limit and the absolute one.
+func (s *Store) sessionEnd(row sessionRow) time.Time {
+	if row.UserID.Zero() {
+		return time.UnixMilli(row.AuthMS).Add(anonymousLife)
+	}
+	idle, absolute := time.UnixMilli(row.SeenMS).Add(s.o.SessionIdle), time.UnixMilli(row.AuthMS).Add(s.o.SessionLifetime)
+	if idle.Before(absolute) {
+		return idle
+	}
+	return absolute
+}
+
+// sweepSessions ends every open stream whose session is over.
+func (s *Store) sweepSessions(ctx context.Context, open []feed.Listener) error {
+	for _, l := range open {
+		_, err := s.session(ctx, l.Session)
+		if KindOf(err) == SignedOut {
+			s.o.Hub.EndSession(l.Session)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,230 @@
+package models
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"gorm.io/gorm"
+
+	"conclave/models/cipher"
+	"conclave/models/feed"
+)
+
+// The rules of the lane:
+//
+//   - Every change of a room runs in this one goroutine, so the number of an entry is known
+//     when its message is sealed, and announcements leave in the order of the log.
+//   - It takes all that waits (up to batchSize), gives each change a savepoint of its own, and
+//     commits them together: many posts share one fsync.
+//   - What it knows of rooms in memory advances only after the commit. Then it announces, then
+//     it answers.
+//   - No hashing of passwords and no rendering happens here.
+const (
+	batchSize   = 128
+	changeLimit = 10 * time.Second // for a whole batch, so that a stuck disk becomes an error
+)
+
+type lane struct {
+	s       *Store
+	jobs    chan *job
+	heads   map[ID]head // committed
+	pending map[ID]head // moved by the batch that is being written
+}
+
+type job struct {
+	ctx  context.Context
+	run  func(*change) error
+	done chan error
+}
+
+// head is what the lane knows of the end of a room's log.
+type head struct {
+	n     uint64
+	mac   [32]byte
+	posts uint64
+	epoch uint32
+	stale bool // the next post opens a new epoch
+}
+
+// change is one savepoint: what it may touch, and what is to be announced if it holds.
+type change struct {
+	s      *Store
+	ctx    context.Context
+	db     gorm.ConnPool // the batch's transaction
+	gorm   *gorm.DB      // the same, for the tables that are mapped
+	now    int64
+	from   map[ID]head       // where this change found a room's log
+	heads  map[ID]head       // and where it leaves it
+	keys   []*cipher.RoomKey // keys that this change made
+	events []*feed.Event
+	after  []func() // runs after the commit, before the events leave
+}
+
+func newLane(s *Store) *lane {
+	return &lane{s: s, jobs: make(chan *job, 4*batchSize), heads: map[ID]head{}}
+}
+
+// do runs f in the lane and returns when its change is durable and announced, or refused.
+// A caller that gives up while its change waits is skipped; later than that the change holds.
+func (l *lane) do(ctx context.Context, f func(*change) error) error {
+	j := &job{ctx: ctx, run: f, done: make(chan error, 1)}
+	select {
+	case l.jobs <- j:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-j.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *lane) run(ctx context.Context) {
+	for {
+		select {
+		case first := <-l.jobs:
+			l.batch(l.waiting(first))
+		case <-ctx.Done():
+			for len(l.jobs) > 0 {
+				l.batch(l.waiting(<-l.jobs))
+			}
+			return
+		}
+	}
+}
+
+func (l *lane) waiting(first *job) []*job {
+	jobs := []*job{first}
+	for len(jobs) < batchSize {
+		select {
+		case j := <-l.jobs:
+			jobs = append(jobs, j)
+		default:
+			return jobs
+		}
+	}
+	return jobs
+}
+
+func (l *lane) batch(jobs []*job) {
+	ctx, cancel := context.WithTimeout(context.Background(), changeLimit)
+	defer cancel()
+	answers := make([]error, len(jobs))
+	var held []*change
+	l.pending = map[ID]head{}
+	err := l.s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		for i, j := range jobs {
+			if answers[i] = j.ctx.Err(); answers[i] != nil {
+				continue
+			}
+			var c *change
+			if c, answers[i] = l.try(ctx, tx, j); answers[i] == nil {
+				held = append(held, c)
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		maps.Copy(l.heads, l.pending)
+		for _, c := range held {
+			c.announce()
+		}
+	}
+	for i, j := range jobs {
+		if answers[i] == nil && err != nil {
+			answers[i] = fmt.Errorf("commit: %w", err)
+		}
+		j.done <- answers[i]
+	}
+}
+
+// try runs one change in a savepoint. A failure leaves the batch as if the change had never been asked for.
+func (l *lane) try(ctx context.Context, tx *gorm.DB, j *job) (*change, error) {
+	c := &change{s: l.s, ctx: ctx, db: tx.Statement.ConnPool, gorm: tx, now: l.s.now(), from: map[ID]head{}, heads: map[ID]head{}}
+	if err := c.exec("SAVEPOINT change"); err != nil {
+		return nil, err
+	}
+	err := j.run(c)
+	if err == nil {
+		err = c.storeHeads()
+	}
+	if err != nil {
+		if undo := errors.Join(c.exec("ROLLBACK TO change"), c.exec("RELEASE change")); undo != nil {
+			return nil, errors.Join(err, undo)
+		}
+		return nil, err
+	}
+	maps.Copy(l.pending, c.heads)
+	return c, c.exec("RELEASE change")
+}
+
+// announce tells what happened: first the streams that must end, then the entries in order.
+func (c *change) announce() {
+	for _, k := range c.keys {
+		c.s.keys.Add(keyID{k.Room(), k.Epoch()}, k)
+	}
+	for _, f := range c.after {
+		f()
+	}
+	for _, e := range c.events {
+		c.s.o.Hub.Publish(e)
+	}
+}
+
+// exec is for statements that touch a row for each message: plain SQL through the
+// transaction's prepared statements.
+func (c *change) exec(query string, args ...any) error {
+	_, err := c.db.ExecContext(c.ctx, query, args...)
+	return err
+}
+
+func (c *change) row(query string, args ...any) *sql.Row {
+	return c.db.QueryRowContext(c.ctx, query, args...)
+}
+
+// head returns the end of a room's log as this change sees it. It trusts what the lane
+// remembers; a room met for the first time is read, and its last entry verified.
+func (c *change) head(room ID) (head, error) {
+	if h, ok := c.heads[room]; ok {
+		return h, nil
+	}
+	h, ok := c.s.lane.pending[room]
+	if !ok {
+		h, ok = c.s.lane.heads[room]
+	}
+	if !ok {
+		var err error
+		if h, err = readHead(c.ctx, c.db, c.s.service, room); err != nil {
+			return head{}, err
+		}
+	}
+	c.from[room], c.heads[room] = h, h
+	return h, nil
+}
+
+// storeHeads moves the rows of the rooms on. A row that is not where this process left it
+// has been changed behind its back: the change is refused.
+func (c *change) storeHeads() error {
+	for id, h := range c.heads {
+		old := c.from[id]
+		if h == old {
+			continue
+		}
+		result, err := c.db.ExecContext(c.ctx,
+			"UPDATE rooms SET head_n = ?, head_mac = ?, epoch = ?, epoch_stale = ? WHERE id = ? AND head_n = ? AND head_mac = ?",
+			h.n, h.mac[:], h.epoch, h.stale, id, old.n, old.mac[:])
+		if err != nil {
+			return err
+		}
+		if rows, err := result.RowsAffected(); err != nil || rows != 1 {
+			return errors.Join(errDamagedLog, err)
+		}
+	}
+	return nil
+}
