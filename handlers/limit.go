@@ -1,0 +1,86 @@
+package handlers
+
+import (
+	"net/netip"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/labstack/echo/v4"
+	"golang.org/x/time/rate"
+
+	"conclave/models"
+)
+
+// bucket allows count events per period for each key, and burst at once. It remembers the
+// 10,000 keys that were used last; a forgotten one starts full.
+type bucket struct {
+	every    time.Duration
+	burst    int
+	limiters *lru.Cache[string, *rate.Limiter]
+}
+
+const bucketKeys = 10_000
+
+func newBucket(count int, period time.Duration, burst, scale int) bucket {
+	limiters, _ := lru.New[string, *rate.Limiter](bucketKeys) // fails for a size below 1 only
+	return bucket{period / time.Duration(count*scale), burst * scale, limiters}
+}
+
+// take uses one event up, or says how long to wait.
+func (b bucket) take(key string) error {
+	fresh := rate.NewLimiter(rate.Every(b.every), b.burst)
+	limiter, ok, _ := b.limiters.PeekOrAdd(key, fresh)
+	if !ok {
+		limiter = fresh
+	}
+	b.limiters.Get(key) // marks it as used
+	r := limiter.Reserve()
+	if wait := r.Delay(); wait > 0 {
+		r.Cancel()
+		return &models.Error{Kind: models.Limited, Msg: "That was too often in too short a time. Wait " + inWords(wait) + " and try again.", Wait: wait}
+	}
+	return nil
+}
+
+func inWords(d time.Duration) string {
+	switch {
+	case d <= 2*time.Second:
+		return "a moment"
+	case d < 90*time.Second:
+		return d.Round(time.Second).String()
+	}
+	return d.Round(time.Minute).String()
+}
+
+// limits of SECURITY.md R22 and R54.
+type limits struct {
+	registrations bucket // by address
+	rooms         bucket // by user
+	posts         bucket // by user and room
+}
+
+func newLimits(scale int) limits {
+	scale = max(scale, 1)
+	return limits{
+		registrations: newBucket(60, time.Hour, 60, scale),
+		rooms:         newBucket(20, time.Hour, 20, scale),
+		posts:         newBucket(10, 10*time.Second, 20, scale),
+	}
+}
+
+// addressKey names where a request comes from: an IPv4 address, or the /64 of an IPv6 one,
+// which is what one household gets.
+func addressKey(c echo.Context) string {
+	address, err := netip.ParseAddr(c.RealIP())
+	if err != nil {
+		return c.RealIP()
+	}
+	if address = address.Unmap(); address.Is4() {
+		return address.String()
+	}
+	prefix, err := address.WithZone("").Prefix(64)
+	if err != nil {
+		return address.String()
+	}
+	return prefix.String()
+}

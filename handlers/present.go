@@ -1,0 +1,140 @@
+package handlers
+
+import (
+	"fmt"
+	"image/color"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/boombuler/barcode/qr"
+
+	"conclave/models"
+	"conclave/views"
+)
+
+// This file is the only place where models and views meet.
+
+func enrolForm(action, username, secret string) (views.Enrol, error) {
+	address, err := models.OTPURL(secret, username)
+	if err != nil {
+		return views.Enrol{}, err
+	}
+	code, err := qrCode(address)
+	return views.Enrol{Action: action, Username: username, Secret: secret, QR: code}, err
+}
+
+func enrolledNotice(left int) string {
+	switch left {
+	case 0:
+		return "Your new authenticator is set up, and all other sessions are logged out. That was your last recovery code."
+	case 1:
+		return "Your new authenticator is set up, and all other sessions are logged out. You have one recovery code left."
+	}
+	return fmt.Sprintf("Your new authenticator is set up, and all other sessions are logged out. You have %d recovery codes left.", left)
+}
+
+const quietZone = 4 // modules around a QR code, ISO/IEC 18004 section 9.1
+
+// qrCode draws text as one SVG path: each run of dark modules is a rectangle one module high.
+func qrCode(text string) (views.QR, error) {
+	code, err := qr.Encode(text, qr.M, qr.Auto)
+	if err != nil {
+		return views.QR{}, err
+	}
+	size := code.Bounds().Dx()
+	dark := func(x, y int) bool { return x < size && code.At(x, y) == color.Black }
+	var path strings.Builder
+	for y := range size {
+		for x := 0; x < size; x++ {
+			start := x
+			for dark(x, y) {
+				x++
+			}
+			if x > start {
+				fmt.Fprintf(&path, "M%d %dh%dv1h-%dz", start+quietZone, y+quietZone, x-start, x-start)
+			}
+		}
+	}
+	return views.QR{Size: size + 2*quietZone, Path: path.String()}, nil
+}
+
+func person(p models.Profile) views.Person {
+	return views.Person{Username: p.Username, FullName: p.FullName}
+}
+
+// people lists members; here says who has the room open, nil for nobody.
+func people(members []models.Person, here map[[16]byte]bool) []views.Person {
+	list := make([]views.Person, len(members))
+	for i, m := range members {
+		list[i] = person(m.Profile)
+		list[i].Role = string(m.Role)
+		list[i].Here = here[m.ID]
+	}
+	return list
+}
+
+const cardFaces = 5
+
+func card(c models.Card) views.RoomCard {
+	faces := c.People[:min(len(c.People), cardFaces)]
+	return views.RoomCard{ID: c.Room.String(), Name: c.Name, Members: people(faces, nil), Count: len(c.People), Last: c.Last, Broken: c.Broken}
+}
+
+func history(room models.ID, p models.Page) views.History {
+	h := views.History{RoomID: room.String(), Before: p.Before, Entries: make([]views.Entry, len(p.Lines))}
+	for i, l := range p.Lines {
+		h.Entries[i] = entry(l)
+	}
+	return h
+}
+
+var entryKinds = map[models.Op]views.EntryKind{
+	models.OpCreate: views.Created, models.OpJoin: views.Joined, models.OpLeave: views.Left, models.OpPost: views.Message,
+}
+
+func entry(l models.Line) views.Entry {
+	if l.Damaged {
+		return views.Entry{N: l.N, Kind: views.Damaged}
+	}
+	return views.Entry{N: l.N, Kind: entryKinds[l.Op], Who: person(l.Who), At: l.At, Body: spans(l.Body)}
+}
+
+var link = regexp.MustCompile(`(?i)\bhttps?://[^\s<>"'` + "`" + `\x{200b}\x{2028}\x{2029}]+`)
+
+// spans cuts a text into plain pieces and links. Only http and https become links, and only
+// what parses as such an address with a host.
+func spans(text string) []views.Span {
+	var list []views.Span
+	rest := 0
+	for _, at := range link.FindAllStringIndex(text, -1) {
+		address := trimLink(text[at[0]:at[1]])
+		u, err := url.Parse(address)
+		if err != nil || u.Host == "" || u.User != nil { // user@host is how a false address looks like a true one
+			continue
+		}
+		if at[0] > rest {
+			list = append(list, views.Span{Text: text[rest:at[0]]})
+		}
+		list = append(list, views.Span{Text: address, Href: u.String()})
+		rest = at[0] + len(address)
+	}
+	if rest < len(text) {
+		list = append(list, views.Span{Text: text[rest:]})
+	}
+	return list
+}
+
+// trimLink leaves out punctuation that ends the sentence rather than the address.
+func trimLink(address string) string {
+	for {
+		trimmed := strings.TrimRight(address, ".,;:!?*_~…")
+		if strings.HasSuffix(trimmed, ")") && strings.Count(trimmed, ")") > strings.Count(trimmed, "(") {
+			trimmed = strings.TrimSuffix(trimmed, ")")
+		}
+		if trimmed == address {
+			return address
+		}
+		address = trimmed
+	}
+}

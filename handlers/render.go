@@ -1,0 +1,59 @@
+package handlers
+
+import (
+	"bytes"
+	"net/http"
+
+	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
+
+	"conclave/views"
+)
+
+// render writes a component. It is rendered whole before the status is sent, so that a failure
+// on the way is a clean error page.
+func (a *App) render(c echo.Context, status int, component templ.Component) error {
+	var b bytes.Buffer
+	if err := component.Render(c.Request().Context(), &b); err != nil {
+		return err
+	}
+	if c.Request().Method == http.MethodHead {
+		return c.NoContent(status)
+	}
+	return c.HTMLBlob(status, b.Bytes())
+}
+
+// formAgain answers a form that has to be shown again: alone to htmx, in its page to everybody else.
+func (a *App) formAgain(c echo.Context, status int, part, page templ.Component) error {
+	if partial(c) {
+		return a.render(c, status, part)
+	}
+	return a.render(c, status, page)
+}
+
+// partial reports whether htmx asks for a part of a page.
+func partial(c echo.Context) bool {
+	h := c.Request().Header
+	return h.Get("HX-Request") == "true" && h.Get("HX-Request-Type") == "partial"
+}
+
+// seeOther sends the browser to another page. htmx is told in a header, since fetch would
+// follow a redirect and put the page where the form stands.
+func seeOther(c echo.Context, target string) error {
+	if partial(c) {
+		c.Response().Header().Set("HX-Redirect", target)
+		return c.NoContent(http.StatusNoContent)
+	}
+	return c.Redirect(http.StatusSeeOther, target)
+}
+
+// shell fills the frame of a page, and takes the notice that was left for it.
+func (a *App) shell(c echo.Context, title string) views.Shell {
+	s := views.Shell{Title: title}
+	v := visitOf(c)
+	if v.signedIn() {
+		s.Me = &views.Person{Username: v.user.Username, FullName: v.user.FullName}
+		s.Notice = a.sessions.PopString(c.Request().Context(), keyNotice)
+	}
+	return s
+}

@@ -1,0 +1,149 @@
+package handlers
+
+import (
+	"errors"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/labstack/echo/v4"
+
+	"conclave/models"
+)
+
+// Values of a session besides the two that the store knows. Counters that guard anything never
+// stand here: of two parallel requests the later one overwrites the whole session.
+const (
+	keyLimited    = "limited"     // bool: signed in with a recovery code, good for a new enrolment only
+	keyPending    = "pending"     // string: id of the registration under way
+	keySecret     = "secret"      // string: TOTP secret that is being enrolled
+	keyCodes      = "codes"       // []string: recovery codes that have not been marked as saved
+	keyCodesUntil = "codes_until" // int64: unix milliseconds after which they are no longer shown
+	keyNotice     = "notice"      // string: a sentence for the next page
+)
+
+const codesShown = 15 * time.Minute
+
+func newSessions(o Options) *scs.SessionManager {
+	m := scs.New()
+	m.Store, m.Codec = o.Store.Sessions(), o.Store.Sessions()
+	m.Lifetime = o.SessionLifetime
+	m.IdleTimeout = 0 // the store has its own; with this one every request would write, and could revive a session
+	m.Cookie.Name = "__Host-sid"
+	m.Cookie.Path = "/"
+	m.Cookie.Secure = true
+	m.Cookie.HttpOnly = true
+	m.Cookie.SameSite = http.SameSiteLaxMode
+	m.Cookie.Persist = false
+	return m
+}
+
+// visit is what a request knows about who sent it.
+type visit struct {
+	user    models.User
+	session [32]byte // the session's keyed hash
+	limited bool
+}
+
+func (v visit) signedIn() bool { return !v.user.ID.Zero() && !v.limited }
+
+const visitKey = "visit"
+
+func visitOf(c echo.Context) visit {
+	v, _ := c.Get(visitKey).(visit)
+	return v
+}
+
+// visited loads the session and its user, once, and stores the session when the response begins.
+func (a *App) visited(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		var token string
+		if cookie, err := c.Cookie(a.sessions.Cookie.Name); err == nil {
+			token = cookie.Value
+		}
+		ctx, err := a.sessions.Load(c.Request().Context(), token)
+		if err != nil {
+			return err
+		}
+		c.SetRequest(c.Request().WithContext(ctx))
+		c.Response().Before(func() { a.storeSession(c) })
+
+		v := visit{session: a.o.Store.SessionHash(token), limited: a.sessions.GetBool(ctx, keyLimited)}
+		if id, err := models.ParseID(a.sessions.GetString(ctx, models.SessionUser)); err == nil {
+			v.user, err = a.o.Store.User(ctx, id)
+			if err != nil && models.KindOf(err) != models.SignedOut {
+				return err
+			}
+		}
+		c.Set(visitKey, v)
+		return next(c)
+	}
+}
+
+// storeSession runs just before the first byte of the response leaves.
+func (a *App) storeSession(c echo.Context) {
+	ctx := c.Request().Context()
+	switch a.sessions.Status(ctx) {
+	case scs.Modified:
+		token, expiry, err := a.sessions.Commit(ctx)
+		if err != nil {
+			a.o.Log.Error("a session could not be stored", "id", c.Get(requestIDKey), "error", err)
+			return
+		}
+		a.sessions.WriteSessionCookie(ctx, c.Response(), token, expiry)
+	case scs.Destroyed:
+		a.sessions.WriteSessionCookie(ctx, c.Response(), "", time.Time{})
+	}
+}
+
+// signedIn lets only people through who have signed in completely, and notes their activity.
+func (a *App) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		v := visitOf(c)
+		if v.limited && !v.user.ID.Zero() && c.Path() != feedRoute {
+			return seeOther(c, "/login/enrol")
+		}
+		if !v.signedIn() {
+			return errSignedOut
+		}
+		if c.Path() != feedRoute {
+			if err := a.o.Store.TouchSession(c.Request().Context(), v.session); err != nil {
+				return err
+			}
+		}
+		return next(c)
+	}
+}
+
+var errSignedOut = &models.Error{Kind: models.SignedOut, Msg: "Log in first."}
+
+// signIn starts a session of its own for the user: a new token, and nothing of what was there before.
+func (a *App) signIn(c echo.Context, user models.User, limited bool) error {
+	ctx := c.Request().Context()
+	err := errors.Join(a.sessions.Clear(ctx), a.sessions.RenewToken(ctx))
+	if err != nil {
+		return err
+	}
+	a.sessions.Put(ctx, models.SessionUser, user.ID.String())
+	a.sessions.Put(ctx, models.SessionAuth, time.Now().UnixMilli())
+	if limited {
+		a.sessions.Put(ctx, keyLimited, true)
+	}
+	return nil
+}
+
+// begin notes when a session that nobody has signed in to was started.
+func (a *App) begin(c echo.Context) {
+	a.sessions.Put(c.Request().Context(), models.SessionAuth, time.Now().UnixMilli())
+}
+
+var localPath = regexp.MustCompile(`^/[A-Za-z0-9_-][A-Za-z0-9/_-]*$`)
+
+// localTarget returns where a login leads: an address of ours in the plainest form, or the rooms.
+func localTarget(next string) string {
+	if localPath.MatchString(next) {
+		return next
+	}
+	return "/rooms"
+}

@@ -1,0 +1,262 @@
+// Conclave is a self-hosted, secure room chat: one program, one command, HTTPS from the first second.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"conclave/certs"
+	"conclave/handlers"
+	"conclave/models"
+	"conclave/models/feed"
+)
+
+// options are the flags; each can also be given as CONCLAVE_<NAME> in the environment.
+type options struct {
+	Addr            string        `default:":8443" help:"Address to listen on; port 0 picks a free one."`
+	Data            string        `default:"./data" help:"Folder of the database and the key file." placeholder:"DIR"`
+	Certs           string        `default:"./certs" help:"Folder of cert.pem and key.pem." placeholder:"DIR"`
+	Host            []string      `help:"Another name or address of this server, for its certificate; repeatable." placeholder:"NAME"`
+	Registration    string        `default:"open" enum:"open,invite,closed" help:"Who may register: open, invite or closed."`
+	LimitScale      int           `default:"1" help:"Multiplies every limit, for load tests and large installations." placeholder:"N"`
+	SessionIdle     time.Duration `default:"24h" help:"A session ends this long after its last use."`
+	SessionLifetime time.Duration `default:"336h" help:"And this long after the login in any case."`
+	Log             string        `default:"text" enum:"text,json" help:"Format of the log: text or json."`
+}
+
+// commands is the whole command line.
+type commands struct {
+	options
+	Serve    serveCommand `cmd:"" default:"1" help:"Run the server (the default)."`
+	CertsCmd struct {
+		Show  showCommand  `cmd:"" help:"Show the certificate and its fingerprints."`
+		Renew renewCommand `cmd:"" help:"Make a new certificate now."`
+	} `cmd:"" name:"certs" help:"Look at the server's certificate or renew it."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+type (
+	serveCommand struct{}
+	showCommand  struct{}
+	renewCommand struct {
+		NewKey bool `help:"Make a new key as well; everybody has to check the fingerprint again."`
+	}
+	versionCommand struct{}
+)
+
+// Exit codes. What is not one of these two is 2: something that whoever typed the command can put right.
+const (
+	exitUsage = 2
+	exitKey   = 3
+	exitModes = 4
+)
+
+func main() {
+	syscall.Umask(0o077) // nobody else on this machine reads what is made here
+	time.Local = time.UTC
+	err := run(os.Args[1:])
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "conclave: "+advice(err))
+	switch {
+	case errors.Is(err, models.ErrModes), errors.Is(err, certs.ErrModes):
+		os.Exit(exitModes)
+	case errors.Is(err, models.ErrKey):
+		os.Exit(exitKey)
+	}
+	os.Exit(exitUsage)
+}
+
+func run(args []string) error {
+	var c commands
+	parser, err := kong.New(&c, kong.Name("conclave"), kong.DefaultEnvars("CONCLAVE"), kong.UsageOnError(),
+		kong.Description("Secure rooms you host yourself. Without a command it serves https://localhost:8443."))
+	if err != nil {
+		return err
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return fmt.Errorf("%w (try --help)", err)
+	}
+	if c.LimitScale < 1 || c.SessionIdle <= 0 || c.SessionLifetime <= 0 {
+		return errors.New("--limit-scale, --session-idle and --session-lifetime must be above zero")
+	}
+	return command.Run(c.options)
+}
+
+// advice turns the one error that comes from the way the program was built into a sentence.
+func advice(err error) string {
+	if strings.Contains(err.Error(), "requires cgo") {
+		return "this program was built without a C compiler, which its database needs. Install one (Debian, Ubuntu: apt install gcc libc6-dev; Fedora: dnf install gcc; macOS: xcode-select --install), make sure that CGO_ENABLED is not 0, and start again."
+	}
+	return err.Error()
+}
+
+func (serveCommand) Run(o options) error {
+	logger := newLogger(o.Log, os.Stderr)
+	keeper, err := certs.Ensure(certs.Options{Dir: o.Certs, Hosts: o.Host, Log: logger})
+	if err != nil {
+		return err
+	}
+	hub := feed.New(feed.Options{Limits: scaled(feed.DefaultLimits, o.LimitScale)})
+	store, err := models.Open(models.Options{
+		Dir: o.Data, Hub: hub, Log: logger, LimitScale: o.LimitScale,
+		SessionIdle: o.SessionIdle, SessionLifetime: o.SessionLifetime, AppHost: keeper.Info().Names[0],
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", o.Addr)
+	if err != nil {
+		return errors.Join(listenError(o.Addr, err), store.Close())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	go keeper.Watch(ctx)
+
+	server := &http.Server{
+		Handler: handlers.New(handlers.Options{
+			Store: store, Hub: hub, Log: logger, Serves: keeper.Serves, Registration: o.Registration,
+			SessionLifetime: o.SessionLifetime, LimitScale: o.LimitScale,
+		}),
+		TLSConfig:         keeper.Config(),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.New(io.Discard, "", 0), // browsers that do not know the certificate yet hang up; no news
+	}
+	server.RegisterOnShutdown(hub.Close)
+	failed := make(chan error, 1)
+	go func() { failed <- server.ServeTLS(listener, "", "") }()
+	token, err := store.SetupToken(ctx)
+	if err == nil {
+		greet(os.Stdout, o, listener.Addr(), keeper.Info(), token)
+		select {
+		case <-ctx.Done():
+		case err = <-failed:
+		}
+	}
+	return errors.Join(err, shutDown(server, store, logger))
+}
+
+// shutDown ends the streams, lets requests finish for most of a second, and closes the database
+// once everything that was accepted is in it.
+func shutDown(server *http.Server, store *models.Store, logger *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 700*time.Millisecond)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		server.Close()
+	}
+	logger.Info("stopped")
+	return store.Close()
+}
+
+func scaled(l feed.Limits, scale int) feed.Limits {
+	l.PerSession, l.PerUser, l.PerAddress, l.Total = l.PerSession*scale, l.PerUser*scale, l.PerAddress*scale, l.Total*scale
+	return l
+}
+
+func newLogger(format string, w io.Writer) *slog.Logger {
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, nil))
+	}
+	return slog.New(slog.NewTextHandler(w, nil))
+}
+
+func listenError(address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("the address %s is already in use: stop the program that uses it, or choose another with --addr", address)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("this user may not listen on %s: choose a port above 1023 with --addr", address)
+	}
+	return fmt.Errorf("cannot listen on %s (%w): choose another address with --addr", address, err)
+}
+
+// greet tells whoever started the server where it is and how to recognise it.
+func greet(w io.Writer, o options, address net.Addr, cert certs.Info, token string) {
+	urls := addresses(o.Addr, address, cert.Names)
+	data, err := filepath.Abs(o.Data)
+	if err != nil {
+		data = o.Data
+	}
+	fmt.Fprintf(w, "\nConclave is ready at %s\n\n", urls[0])
+	for _, url := range urls[1:] {
+		fmt.Fprintf(w, "  also at       %s\n", url)
+	}
+	show(w, cert)
+	fmt.Fprintf(w, "  data          %s\n", data)
+	if o.LimitScale != 1 {
+		fmt.Fprintf(w, "  limits        multiplied by %d\n", o.LimitScale)
+	}
+	if token != "" {
+		fmt.Fprintf(w, "  set-up link   %s/register#setup=%s\n                whoever registers through it becomes the administrator; once, within 24 hours\n", urls[0], token)
+	}
+	fmt.Fprintf(w, "\nBrowsers ask about the certificate on the first visit: compare the fingerprint. Ctrl+C stops the server.\n\n")
+}
+
+// addresses lists where the server can be reached: itself first, then what a phone on the same network can use.
+func addresses(flag string, listening net.Addr, names []string) []string {
+	host, _, _ := net.SplitHostPort(flag) // it was listened on, so it parses
+	_, port, _ := net.SplitHostPort(listening.String())
+	if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return []string{"https://" + net.JoinHostPort(host, port)}
+	}
+	urls := []string{"https://localhost:" + port}
+	for _, name := range names {
+		if ip := net.ParseIP(name); name != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			urls = append(urls, "https://"+net.JoinHostPort(name, port))
+		}
+	}
+	return urls
+}
+
+func show(w io.Writer, cert certs.Info) {
+	fmt.Fprintf(w, "  certificate   SHA-256 %s\n  public key    SHA-256 %s\n  valid until   %s\n  for           %s\n",
+		cert.CertSHA256, cert.SPKISHA256, cert.NotAfter.Format("2 January 2006"), strings.Join(cert.Names, ", "))
+}
+
+func (showCommand) Run(o options) error {
+	cert, err := certs.Show(o.Certs)
+	if err == nil {
+		show(os.Stdout, cert)
+	}
+	return err
+}
+
+func (r renewCommand) Run(o options) error {
+	keeper, err := certs.Ensure(certs.Options{Dir: o.Certs, Hosts: o.Host})
+	if err != nil {
+		return err
+	}
+	if err := keeper.Renew(r.NewKey); err != nil {
+		return err
+	}
+	show(os.Stdout, keeper.Info())
+	return nil
+}
+
+func (versionCommand) Run() error {
+	version := "unknown version"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version + " " + info.GoVersion
+	}
+	fmt.Println("conclave", version)
+	return nil
+}
