@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -116,7 +115,7 @@ func (a *App) confirm(c echo.Context) error {
 		return err
 	}
 	a.sessions.Put(ctx, keyCodes, codes)
-	a.sessions.Put(ctx, keyCodesUntil, time.Now().Add(codesShown).UnixMilli())
+	a.sessions.Put(ctx, keyCodesUntil, a.o.Now().Add(codesShown).UnixMilli())
 	return seeOther(c, "/register/recovery")
 }
 
@@ -143,7 +142,7 @@ func (a *App) recoveryPage(c echo.Context) error {
 func (a *App) unsavedCodes(c echo.Context) []string {
 	ctx := c.Request().Context()
 	codes, _ := a.sessions.Get(ctx, keyCodes).([]string)
-	if len(codes) > 0 && time.Now().UnixMilli() > a.sessions.GetInt64(ctx, keyCodesUntil) {
+	if len(codes) > 0 && a.o.Now().UnixMilli() > a.sessions.GetInt64(ctx, keyCodesUntil) {
 		a.sessions.Remove(ctx, keyCodes)
 		return nil
 	}

@@ -27,7 +27,8 @@ type Options struct {
 	Serves          func(host string) bool // whether a Host without its port is ours
 	Registration    string                 // "open", "invite" or "closed"
 	SessionLifetime time.Duration
-	LimitScale      int // multiplies every count of the limits
+	LimitScale      int              // multiplies every count of the limits
+	Now             func() time.Time // nil: time.Now
 }
 
 // App answers HTTP requests.
@@ -40,6 +41,9 @@ type App struct {
 
 // New returns the whole application as one handler.
 func New(o Options) http.Handler {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	a := &App{o: o, sessions: newSessions(o), origins: http.NewCrossOriginProtection(), limits: newLimits(o.LimitScale)}
 	e := echo.New()
 	e.HideBanner = true

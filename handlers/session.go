@@ -126,7 +126,7 @@ func (a *App) signIn(c echo.Context, user models.User, limited bool) error {
 		return err
 	}
 	a.sessions.Put(ctx, models.SessionUser, user.ID.String())
-	a.sessions.Put(ctx, models.SessionAuth, time.Now().UnixMilli())
+	a.sessions.Put(ctx, models.SessionAuth, a.o.Now().UnixMilli())
 	if limited {
 		a.sessions.Put(ctx, keyLimited, true)
 	}
@@ -135,7 +135,7 @@ func (a *App) signIn(c echo.Context, user models.User, limited bool) error {
 
 // begin notes when a session that nobody has signed in to was started.
 func (a *App) begin(c echo.Context) {
-	a.sessions.Put(c.Request().Context(), models.SessionAuth, time.Now().UnixMilli())
+	a.sessions.Put(c.Request().Context(), models.SessionAuth, a.o.Now().UnixMilli())
 }
 
 var localPath = regexp.MustCompile(`^/[A-Za-z0-9_-][A-Za-z0-9/_-]*$`)

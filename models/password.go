@@ -41,35 +41,35 @@ func normalPassword(password string) string {
 	return norm.NFC.String(password)
 }
 
-// checkPassword says why a new password cannot be taken, in a sentence for its owner; nil when it can. It may
+// checkPassword says why a new password cannot be taken (Invalid); nil when it can. It may
 // not be one of about (user name, full name, host name; empty ones are passed over) or a repetition of one.
 func checkPassword(password string, about ...string) error {
 	if len(password) > 4*maxPasswordBytes { // before any work; no text shrinks further than that by NFC
 		return errPasswordLong
 	}
 	if !utf8.ValidString(password) {
-		return errors.New("This password holds characters that cannot be read; please type it again.")
+		return invalid("password", "This password holds characters that cannot be read; please type it again.")
 	}
 	password = normalPassword(password)
 	switch n := utf8.RuneCountInString(password); {
 	case n < minPassword:
-		return errors.New("Use at least 12 characters; four or five random words work well.")
+		return invalid("password", "Use at least 12 characters; four or five random words work well.")
 	case n > maxPassword || len(password) > maxPasswordBytes:
 		return errPasswordLong
 	}
 	folded := strings.ToLower(password)
 	if isCommon(folded) {
-		return errors.New("This password is on the lists that attackers try first; four or five random words work well.")
+		return invalid("password", "This password is on the lists that attackers try first; four or five random words work well.")
 	}
 	for _, word := range append([]string{"conclave"}, about...) {
 		if isRepetition(folded, strings.ToLower(normalPassword(word))) {
-			return errors.New("This password is made of a name that others know; four or five random words work well.")
+			return invalid("password", "This password is made of a name that others know; four or five random words work well.")
 		}
 	}
 	return nil
 }
 
-var errPasswordLong = errors.New("Use at most 128 characters; this password is too long.")
+var errPasswordLong = invalid("password", "Use at most 128 characters; this password is too long.")
 
 // isCommon searches the list by halves, each time on the line around the middle.
 func isCommon(password string) bool {

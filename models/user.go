@@ -104,9 +104,7 @@ func (r *Registration) check(appHost string) error {
 	add(err)
 	r.Email, err = cleanEmail(r.Email)
 	add(err)
-	if err := checkPassword(r.Password, r.Username, r.FullName, r.Email, "conclave", appHost); err != nil {
-		add(invalid("password", "%s", err.Error()))
-	}
+	add(checkPassword(r.Password, r.Username, r.FullName, r.Email, appHost))
 	if len(faults) > 0 {
 		return faults
 	}

@@ -88,7 +88,7 @@ func TestEveryKeyIsItsOwn(t *testing.T) {
 			seen[half] = info
 		}
 	}
-	if NewRoomKey(lab, 1).Commit() == NewRoomKey(lab, 1).Commit() {
+	if one, other := NewRoomKey(lab, 1), NewRoomKey(lab, 1); one.Commit() == other.Commit() {
 		t.Error("two room keys commit to the same")
 	}
 	if bytes.Equal(NewService().secret, NewService().secret) {

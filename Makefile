@@ -1,0 +1,66 @@
+# make test      everything that must hold, from a fresh clone
+# make generate  the Go code of the views, after a change of a .templ file
+# make run       the server
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+TOOL := go tool -modfile=tools.mod
+
+.PHONY: run test generate needs format lint generated modules vulnerabilities go-test race
+
+run:
+	go run main.go
+
+test: needs format lint generated modules vulnerabilities go-test race
+	@echo "all checks passed"
+
+generate:
+	$(TOOL) templ generate
+	$(TOOL) templ fmt views
+
+# What a fresh Debian machine lacks. Nothing is skipped silently: what cannot be installed is named.
+BROWSERS := chromium chromium-browser google-chrome
+needs:
+	@command -v go >/dev/null || { echo "Go is missing: install it from https://go.dev/dl/"; exit 1; }
+	@missing=""; \
+	command -v gcc >/dev/null || missing="gcc libc6-dev"; \
+	for b in $(BROWSERS); do command -v $$b >/dev/null && found=1; done; \
+	[ -n "$${CONCLAVE_CHROME:-}$${found:-}" ] || missing="$$missing chromium"; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then sudo=""; else sudo="sudo -n"; fi; \
+	echo "installing: $$missing"; \
+	{ $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null \
+	|| { echo "These are missing and could not be installed here: $$missing. Install them and run make test again."; exit 1; }
+
+format:
+	@wrong=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$wrong" ] || { echo "gofmt would change:"; echo "$$wrong"; exit 1; }
+
+lint:
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+# Generating must change nothing. It always runs here, at the root: the output names the file's path.
+generated:
+	@before=$$(cat views/*_templ.go | sha256sum); $(TOOL) templ generate 2>/dev/null; \
+	[ "$$before" = "$$(cat views/*_templ.go | sha256sum)" ] || { echo "The generated views were stale: run make generate and commit."; exit 1; }
+	@$(TOOL) templ fmt -fail views >/dev/null 2>&1 || { echo "templ fmt would change a view: run make generate and commit."; exit 1; }
+
+modules:
+	@go mod tidy -diff || { echo "go.mod or go.sum has drifted: run go mod tidy and commit."; exit 1; }
+	@go mod verify
+
+# Exit code 3 is a finding. Anything else that fails is a database that cannot be reached from here.
+vulnerabilities:
+	@code=0; $(TOOL) govulncheck ./... >/tmp/conclave-govulncheck.$$$$ 2>&1 || code=$$?; \
+	case $$code in 0) echo "no known vulnerabilities";; \
+	3) cat /tmp/conclave-govulncheck.$$$$; exit 1;; \
+	*) echo "vulnerabilities: skipped, the database cannot be reached from here";; esac; \
+	rm -f /tmp/conclave-govulncheck.$$$$
+
+# A test without its browser fails here instead of being skipped.
+export CONCLAVE_REQUIRE_BROWSER := 1
+go-test:
+	go test . ./certs ./static ./views
+
+race:
+	go test -race ./models/... ./handlers

@@ -1,0 +1,47 @@
+// The room's feed: when to leave the page, and when to say that the line is down.
+const talk = document.querySelector(".talk[data-room]");
+const notice = document.getElementById("connection");
+const patience = 2000;
+let timer = 0;
+let connection = null;
+
+function leave(address) {
+	location.assign(address);
+}
+
+// ended asks whether the session is still good: if so, it was the room that ended for us.
+async function ended() {
+	const answer = await fetch("/session", { method: "POST", headers: { "HX-Request": "true" } }).catch(() => null);
+	leave(answer?.status === 401 ? "/login" : "/rooms?gone=1");
+}
+
+function refused(status) {
+	if (status === 401) leave("/login");
+	if (status === 404) leave("/rooms?gone=1");
+}
+
+function down() {
+	timer ||= setTimeout(() => { notice.hidden = false; }, patience);
+}
+
+function up() {
+	clearTimeout(timer);
+	timer = 0;
+	notice.hidden = true;
+}
+
+if (talk) {
+	talk.addEventListener("session-end", ended);
+	talk.addEventListener("htmx:sse:error", (event) => refused(event.detail.status));
+	talk.addEventListener("htmx:response:error", (event) => refused(event.detail.ctx.response.status));
+	talk.addEventListener("htmx:sse:before:connection", (event) => { connection = event.detail.connection; down(); });
+	talk.addEventListener("htmx:sse:after:connection", up);
+	talk.addEventListener("htmx:sse:close", down);
+	window.addEventListener("offline", down);
+	window.addEventListener("online", () => {
+		connection?.delayCanceller?.();
+		connection?.reader?.cancel();
+	});
+	window.addEventListener("pagehide", () => clearTimeout(timer));
+	down();
+}

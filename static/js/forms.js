@@ -1,0 +1,28 @@
+// Forms: a plain one shows that it is on its way; one that came back leads to what is wrong;
+// an htmx one says so when the server could not be reached at all.
+function lead() {
+	const form = document.querySelector("form:has([aria-invalid=true], .problem)");
+	const open = [...(form?.querySelectorAll("input:not([type=hidden])") ?? [])];
+	(open.find((input) => input.ariaInvalid === "true") ?? open.find((input) => !input.value))?.focus();
+}
+
+document.addEventListener("htmx:after:swap", (event) => event.target.matches?.(".form") && lead());
+window.addEventListener("DOMContentLoaded", lead);
+
+document.addEventListener("submit", (event) => {
+	if (event.target.hasAttribute("hx-post") || event.defaultPrevented) return;
+	event.target.classList.add("htmx-request");
+});
+
+window.addEventListener("pageshow", () => {
+	for (const form of document.querySelectorAll("form.htmx-request")) form.classList.remove("htmx-request");
+});
+
+document.addEventListener("htmx:error", (event) => {
+	const slot = event.detail.ctx?.sourceElement?.querySelector?.(":scope > .problem-slot");
+	if (!slot || event.detail.ctx.response) return;
+	const text = document.createElement("p");
+	text.className = "problem";
+	text.textContent = "The server did not answer. Check your connection and try again.";
+	slot.replaceChildren(text);
+});

@@ -1,0 +1,72 @@
+// <message-list> is the scrolling part of a room. It finishes what the server cannot know
+// (which messages are mine, who goes on speaking, where a day begins) with attributes only,
+// and keeps the reader's place: at the end when there, otherwise at the same message.
+const pause = 5 * 60 * 1000;
+const days = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const years = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
+const moment = (li) => new Date(Number(li.dataset.at));
+
+customElements.define("message-list", class extends HTMLElement {
+	connectedCallback() {
+		this.list = this.querySelector("#messages");
+		this.button = document.getElementById("newest");
+		for (const li of this.list.children) this.mark(li);
+		this.toBottom();
+		this.addEventListener("scroll", () => this.look(), { passive: true });
+		this.button.addEventListener("click", () => this.toBottom());
+		document.addEventListener("htmx:before:swap", (event) => this.remember(event));
+		new MutationObserver((changes) => this.changed(changes)).observe(this.list, { childList: true });
+		const size = new ResizeObserver(() => this.stuck && this.toBottom());
+		for (const part of [this, ...this.children]) size.observe(part);
+	}
+
+	mark(li) {
+		if (!li?.matches?.("li")) return;
+		const at = moment(li), before = li.previousElementSibling, earlier = before && moment(before);
+		const newDay = earlier?.toDateString() !== at.toDateString();
+		const follows = !newDay && li.dataset.author && li.dataset.author === before.dataset.author && at - earlier < pause;
+		li.toggleAttribute("data-mine", li.dataset.author === this.list.dataset.me);
+		li.toggleAttribute("data-follows", Boolean(follows));
+		if (newDay) li.dataset.day = (at.getFullYear() === new Date().getFullYear() ? days : years).format(at);
+		else delete li.dataset.day;
+	}
+
+	changed(changes) {
+		for (const { addedNodes, nextSibling } of changes) {
+			for (const li of addedNodes) this.mark(li);
+			this.mark(nextSibling?.nodeType === Node.TEXT_NODE ? nextSibling.nextElementSibling : nextSibling);
+		}
+		if (this.stuck) return this.toBottom();
+		const same = this.anchor?.isConnected ? this.anchor : document.getElementById(this.anchor?.id);
+		if (same) this.scrollTop += same.getBoundingClientRect().top - this.offset;
+		this.anchor = null;
+		this.look();
+	}
+
+	// look follows the reader: only scrolling up leaves the end, growing content never does.
+	look() {
+		const near = this.scrollHeight - this.scrollTop - this.clientHeight < 40;
+		this.stuck = near || (this.stuck && this.scrollTop >= this.last);
+		this.last = this.scrollTop;
+		this.button.hidden = this.stuck;
+	}
+
+	// remember notes where the first visible message stands just before a swap changes the
+	// list. An older page is no news: the log stays silent while it is put in.
+	remember(event) {
+		this.look();
+		const top = this.getBoundingClientRect().top;
+		this.anchor = this.stuck ? null : [...this.list.children].find((li) => li.getBoundingClientRect().bottom > top);
+		this.offset = this.anchor?.getBoundingClientRect().top;
+		if (event.target.id !== "older") return;
+		this.list.parentElement.ariaLive = "off";
+		setTimeout(() => { this.list.parentElement.ariaLive = "polite"; }, 500);
+	}
+
+	toBottom() {
+		this.stuck = true;
+		this.scrollTop = this.scrollHeight;
+		this.last = this.scrollTop;
+		this.button.hidden = true;
+	}
+});

@@ -1,0 +1,167 @@
+// Package views turns view data into HTML. It knows nothing of databases, keys or
+// requests: a handler fills one of the structs below and sends the component of
+// the same name. A name that starts with a capital is something a handler may
+// send: a Page (a whole document) or a Partial (the part of a page that htmx
+// swaps). A Page contains its Partial, so the two can never differ.
+//
+// A message's HTML is the same for every member of a room. What differs between
+// readers (which messages are "mine", day lines, local time) is finished in the
+// browser from data- attributes.
+package views
+
+//go:generate sh -c "cd .. && go tool -modfile=tools.mod templ generate"
+
+import "time"
+
+// Shell is what the frame of every page needs to know.
+type Shell struct {
+	Title  string  // goes before "Conclave" in the title bar
+	Me     *Person // nil when nobody is signed in
+	Notice string  // one sentence shown once at the top of the page; empty for none
+}
+
+// Person is somebody as other members may see them: never an email address.
+type Person struct {
+	Username string
+	FullName string
+	Role     string // "owner", "moderator" or "member" inside a room; empty elsewhere
+	Here     bool   // has the room open right now
+}
+
+// Field is one input of a form as it came back: what was typed and what is wrong with it.
+type Field struct {
+	Value string
+	Error string
+}
+
+// QR is a QR code as one SVG path in a square of Size by Size modules, quiet zone included.
+type QR struct {
+	Size int
+	Path string
+}
+
+// Register is the first step of the registration.
+type Register struct {
+	Username, FullName, Email, Token Field
+	PasswordError                    string
+	Error                            string // about the whole form
+	TokenRequired                    bool   // only a set-up or invitation token lets anybody in
+	Closed                           bool   // nobody can register at all
+}
+
+// Enrol shows a TOTP secret and asks for its first code. The registration uses it, and
+// the login with a recovery code.
+type Enrol struct {
+	Action   string // where the form goes
+	Username string
+	Secret   string // base32 without spaces
+	QR       QR
+	Recovery bool // true when a recovery code brought the person here
+	Error    string
+}
+
+// Recovery shows the ten recovery codes of a new account.
+type Recovery struct {
+	Codes []string
+}
+
+// Login is the one form with user name, password and code.
+type Login struct {
+	Username string
+	Next     string // where to go afterwards; empty for the rooms
+	Error    string
+	Open     bool // registration is possible
+}
+
+// Join is the page behind an invitation link. The code itself stands after the # of its
+// address, where only the browser sees it.
+type Join struct {
+	Code     Field
+	SignedIn bool
+}
+
+// Rooms is the list of the reader's rooms.
+type Rooms struct {
+	List         []RoomCard
+	Name         Field // the form that creates a room
+	Code         Field // the form that joins one
+	CodesPending bool  // recovery codes have not been marked as saved yet
+}
+
+// RoomCard is one room in that list.
+type RoomCard struct {
+	ID      string
+	Name    string
+	Members []Person // at most five, the longest member first
+	Count   int      // how many members there are
+	Last    time.Time
+	Broken  bool // the room cannot be opened: its key or its log failed verification
+}
+
+// Room is the page of one room.
+type Room struct {
+	ID       string
+	Name     string
+	Code     string // XXXX-XXXX-XXXX-XXXX
+	JoinURL  string // https://host/join#CODE
+	JoinQR   QR
+	Members  []Person
+	Me       string // the reader's user name
+	History  History
+	Composer Composer
+	Alone    bool // the reader is the only member: leaving closes the room for good
+	FeedURL  string
+}
+
+// History is a page of a room's log as people see it, oldest entry first.
+type History struct {
+	RoomID  string
+	Entries []Entry
+	Before  uint64 // the older page ends before this number; 0 when there is nothing older
+}
+
+// Entry is one line of the history. Exactly one of the kinds below applies.
+type Entry struct {
+	N    uint64
+	Kind EntryKind
+	Who  Person // the author of a message, or who came or went
+	At   time.Time
+	Body []Span // of a message
+}
+
+// EntryKind says what an entry shows.
+type EntryKind int
+
+// The kinds of entries.
+const (
+	Message EntryKind = iota
+	Created           // somebody created the room
+	Joined            // somebody became a member
+	Left              // somebody is no longer a member
+	Damaged           // a message that failed its integrity check: no author, no text
+)
+
+// Span is a piece of a message's text; with an Href it is a link.
+type Span struct {
+	Text string
+	Href string // https:// or http:// only, checked by the handler
+}
+
+// Composer is the form a message is written in.
+type Composer struct {
+	RoomID   string
+	ClientID string // a fresh one for each form, so that sending it twice posts once
+	Draft    string
+	Error    string
+	Posted   uint64 // the number of the message that was just accepted; 0 for none
+}
+
+// Error is a page or fragment that says what went wrong and what to do next.
+type Error struct {
+	Status    int
+	Title     string
+	Text      string
+	RequestID string
+	BackURL   string
+	BackText  string
+}
