@@ -86,10 +86,11 @@ func cursorOf(r *http.Request) uint64 {
 
 func (s *stream) run(cursor uint64) error {
 	s.cursor = cursor
-	if err := s.presence(); err != nil {
+	if err := s.catchUp(); err != nil {
 		return err
 	}
-	if err := s.catchUp(); err != nil {
+	// A new listener is told who is here; later changes are announced.
+	if err := s.write(s.a.presenceFrame(s.ctx, s.m)(nil)); err != nil {
 		return err
 	}
 	return s.follow()
@@ -186,11 +187,6 @@ func (s *stream) announce(e *feed.Event) error {
 	}
 	s.cursor = e.N
 	return nil
-}
-
-// presence tells a new listener who is here.
-func (s *stream) presence() error {
-	return s.write(s.a.presenceFrame(s.ctx, s.m)(nil))
 }
 
 // write sends a frame, unless the stream has been ended meanwhile: what still waits in the

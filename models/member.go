@@ -2,13 +2,11 @@ package models
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
 	"gorm.io/gorm"
 
 	"conclave/models/cipher"
-	"conclave/models/feed"
 )
 
 // Role is what a member may do in a room.
@@ -252,22 +250,4 @@ func (c *change) passOwnership(from Membership) error {
 		return err
 	}
 	return c.exec("UPDATE memberships SET role = ?, entry_n = ? WHERE room_id = ? AND user_id = ?", Owner, e.N, e.Room, e.Target)
-}
-
-// sweepMembers ends every open stream whose membership is gone. The lane ends them as they
-// happen; this is the net under it.
-func (s *Store) sweepMembers(ctx context.Context, open []feed.Listener) error {
-	for _, l := range open {
-		if ID(l.Topic).Zero() {
-			continue
-		}
-		_, err := s.membership(ctx, s.read.Statement.ConnPool, l.Topic, l.User)
-		var known *Error
-		if errors.As(err, &known) {
-			s.o.Hub.EndMember(l.Topic, l.User)
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -10,8 +10,6 @@ import (
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
-
-	"conclave/models/feed"
 )
 
 // A session is a row named by the keyed hash of its token. Its data is sealed and bound to
@@ -196,17 +194,4 @@ func (s *Store) sessionEnd(row sessionRow) time.Time {
 		return idle
 	}
 	return absolute
-}
-
-// sweepSessions ends every open stream whose session is over.
-func (s *Store) sweepSessions(ctx context.Context, open []feed.Listener) error {
-	for _, l := range open {
-		_, err := s.session(ctx, l.Session)
-		if KindOf(err) == SignedOut {
-			s.o.Hub.EndSession(l.Session)
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
 }

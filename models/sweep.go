@@ -3,12 +3,17 @@ package models
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
+
+	"conclave/models/feed"
 )
 
 const (
 	streamsEvery = 30 * time.Second
 	purgeEvery   = time.Hour
+	sweepChunk   = 500 // sessions in one query
 )
 
 // sweep is the net under what is done at once elsewhere: it ends streams whose session or
@@ -32,6 +37,54 @@ func (s *Store) sweep(ctx context.Context) {
 			s.o.Log.Error("the sweep failed and will be tried again", "error", err)
 		}
 	}
+}
+
+// sweepSessions ends every open stream whose session is over.
+func (s *Store) sweepSessions(ctx context.Context, open []feed.Listener) error {
+	alive := map[[32]byte]bool{}
+	for _, l := range open {
+		alive[l.Session] = false
+	}
+	for hashes := range slices.Chunk(slices.Collect(maps.Keys(alive)), sweepChunk) {
+		names := make([][]byte, len(hashes))
+		for i := range hashes {
+			names[i] = hashes[i][:]
+		}
+		var rows []sessionRow
+		err := s.read.WithContext(ctx).Select("token_hash", "user_id", "auth_ms", "seen_ms").Find(&rows, "token_hash IN ? AND revoked_ms IS NULL", names).Error
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			alive[[32]byte(row.TokenHash)] = s.now() < s.sessionEnd(row).UnixMilli()
+		}
+	}
+	for session, lives := range alive {
+		if !lives {
+			s.o.Hub.EndSession(session)
+		}
+	}
+	return nil
+}
+
+// sweepMembers ends every open stream whose membership is gone.
+func (s *Store) sweepMembers(ctx context.Context, open []feed.Listener) error {
+	byRoom := map[ID][]feed.Listener{}
+	for _, l := range open {
+		byRoom[l.Topic] = append(byRoom[l.Topic], l)
+	}
+	for room, listeners := range byRoom {
+		members, err := s.memberships(ctx, s.read.Statement.ConnPool, "m.room_id = ?", room)
+		if err != nil {
+			return err
+		}
+		for _, l := range listeners {
+			if !slices.ContainsFunc(members, func(m Membership) bool { return m.User == l.User }) {
+				s.o.Hub.EndMember(l.Topic, l.User)
+			}
+		}
+	}
+	return nil
 }
 
 // purge deletes sessions past their absolute lifetime (a tombstone is needed until then),
