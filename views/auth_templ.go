@@ -779,7 +779,7 @@ func doorway() templ.Component {
 			templ_7745c5c3_Var25 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 49, "<svg class=\"doorway\" viewBox=\"0 0 240 200\" aria-hidden=\"true\" focusable=\"false\"><path class=\"doorway-wall\" d=\"M0 184h240\"></path> <path class=\"doorway-glow\" d=\"M62 184V86a58 58 0 0 1 116 0v98Z\"></path> <path class=\"doorway-door\" d=\"M74 184V88a46 46 0 0 1 92 0v96Z\"></path> <path class=\"doorway-line\" d=\"M92 168v-78a28 28 0 0 1 56 0v78Z\"></path> <path class=\"doorway-key\" d=\"M120 104a13 13 0 0 0-5 25v21a3 3 0 0 0 3 3h4a3 3 0 0 0 3-3v-4h5a2.500 2.500 0 0 0 2.500-2.500v-4a2.500 2.500 0 0 0-2.500-2.500h-5v-8a13 13 0 0 0-5-25Zm0 8a5 5 0 1 1 0 10 5 5 0 0 1 0-10Z\"></path></svg>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 49, "<svg class=\"doorway\" viewBox=\"0 0 240 200\" aria-hidden=\"true\" focusable=\"false\"><path class=\"doorway-glow\" d=\"M62 184V86a58 58 0 0 1 116 0v98Z\"></path> <path class=\"doorway-door\" d=\"M74 184V88a46 46 0 0 1 92 0v96Z\"></path> <path class=\"doorway-line\" d=\"M92 168v-78a28 28 0 0 1 56 0v78Z\"></path> <path class=\"doorway-key\" d=\"M120 104a13 13 0 0 0-5 25v21a3 3 0 0 0 3 3h4a3 3 0 0 0 3-3v-4h5a2.5 2.5 0 0 0 2.5-2.5v-4a2.5 2.5 0 0 0-2.5-2.5h-5v-8a13 13 0 0 0-5-25Zm0 8a5 5 0 1 1 0 10 5 5 0 0 1 0-10Z\"></path> <path class=\"doorway-wall\" d=\"M0 184h240\"></path></svg>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -1,13 +1,14 @@
-// <local-time> shows a moment in the reader's own zone and language: style "time" beside a
-// message (its day stands on the day line), style "day" for a moment that may be long ago.
+// <local-time> shows a moment in the reader's own zone and language: show "time" beside a
+// message (in a room its day stands on the day line), show "day" for one that may be long ago.
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short" });
+const both = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const dayMonth = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const dayYear = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 
-function short(at, style) {
+function short(at, show) {
 	const now = new Date();
-	if (style === "time" || at.toDateString() === now.toDateString()) return clock.format(at);
+	if (show === "time" || at.toDateString() === now.toDateString()) return clock.format(at);
 	return (at.getFullYear() === now.getFullYear() ? dayMonth : dayYear).format(at);
 }
 
@@ -16,7 +17,8 @@ customElements.define("local-time", class extends HTMLElement {
 		const time = this.querySelector("time");
 		const at = new Date(time?.dateTime ?? NaN);
 		if (Number.isNaN(at.getTime())) return;
-		time.textContent = short(at, this.dataset.style);
+		const alone = this.dataset.show === "time" && !this.closest("message-list");
+		time.textContent = alone ? both.format(at) : short(at, this.dataset.show);
 		time.title = full.format(at);
 	}
 });

@@ -1,0 +1,183 @@
+package static
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func ask(t *testing.T, method, target string, header ...string) *http.Response {
+	t.Helper()
+	r := httptest.NewRequest(method, target, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	Handler().ServeHTTP(w, r)
+	return w.Result()
+}
+
+func body(t *testing.T, res *http.Response) []byte {
+	t.Helper()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestVendoredFilesAreThePublishedOnes(t *testing.T) {
+	sums, err := os.Open("vendor/SHA256SUMS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sums.Close()
+	checked := 0
+	for lines := bufio.NewScanner(sums); lines.Scan(); checked++ {
+		want, name, _ := strings.Cut(lines.Text(), "  ")
+		file, err := os.ReadFile("vendor/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := sha256.Sum256(file); hex.EncodeToString(got[:]) != want {
+			t.Errorf("%s is not what SHA256SUMS says", name)
+		}
+	}
+	if scripts := list(tree, "vendor/*.js"); checked != len(scripts) {
+		t.Errorf("SHA256SUMS names %d files, vendor has %d scripts", checked, len(scripts))
+	}
+}
+
+func TestEveryAssetIsServedForEver(t *testing.T) {
+	kinds := map[string]string{
+		"app.css":  "text/css; charset=utf-8",
+		"app.js":   "text/javascript; charset=utf-8",
+		"htmx.js":  "text/javascript; charset=utf-8",
+		"icon.svg": "image/svg+xml",
+	}
+	for name, kind := range kinds {
+		res := ask(t, "GET", URL(name))
+		plain := body(t, res)
+		if res.StatusCode != 200 || res.Header.Get("Content-Type") != kind || len(plain) == 0 {
+			t.Errorf("%s: %d %q, %d bytes", name, res.StatusCode, res.Header.Get("Content-Type"), len(plain))
+		}
+		if got := res.Header.Get("Cache-Control"); got != "public, max-age=31536000, immutable" {
+			t.Errorf("%s: Cache-Control %q", name, got)
+		}
+		if res.Header.Get("Vary") != "Accept-Encoding" || res.Header.Get("Content-Encoding") != "" {
+			t.Errorf("%s: headers %v", name, res.Header)
+		}
+
+		packed := ask(t, "GET", URL(name), "Accept-Encoding", "br, gzip;q=0.8")
+		if packed.Header.Get("Content-Encoding") != "gzip" || packed.Header.Get("ETag") == res.Header.Get("ETag") {
+			t.Errorf("%s: not packed: %v", name, packed.Header)
+		}
+		r, err := gzip.NewReader(packed.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if unpacked, err := io.ReadAll(r); err != nil || !bytes.Equal(unpacked, plain) {
+			t.Errorf("%s: the packed bytes differ: %v", name, err)
+		}
+
+		head := ask(t, "HEAD", URL(name))
+		if head.StatusCode != 200 || len(body(t, head)) != 0 {
+			t.Errorf("%s: HEAD sent %d and a body", name, head.StatusCode)
+		}
+		if again := ask(t, "GET", URL(name), "If-None-Match", res.Header.Get("ETag")); again.StatusCode != 304 {
+			t.Errorf("%s: If-None-Match got %d", name, again.StatusCode)
+		}
+		if refused := ask(t, "GET", URL(name), "Accept-Encoding", "gzip;q=0"); refused.Header.Get("Content-Encoding") != "" {
+			t.Errorf("%s: packed although refused", name)
+		}
+	}
+	if len(kinds) != len(assets) {
+		t.Errorf("%d assets are served, %d are checked", len(assets), len(kinds))
+	}
+}
+
+func TestNothingElseIsServed(t *testing.T) {
+	for _, target := range []string{
+		"/static/", "/static/app.css", "/static/0123456789abcdef/app.css", URL(""), URL("safe.js"), URL("vendor/README.md"),
+		URL("app.css/"), URL("../app.css"), URL("css/base.css"), "/static/" + Digest() + "/app.css",
+	} {
+		res := ask(t, "GET", target)
+		if res.StatusCode != 404 || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
+			t.Errorf("%s: %d %s", target, res.StatusCode, res.Header.Get("Content-Type"))
+		}
+		if res.Header.Get("Cache-Control") != "" {
+			t.Errorf("%s: a 404 may be kept", target)
+		}
+	}
+	if res := ask(t, "POST", URL("app.css")); res.StatusCode != 405 {
+		t.Errorf("POST got %d", res.StatusCode)
+	}
+}
+
+func TestStyleSheetsStandInTheOrderOfTheirLayers(t *testing.T) {
+	css := string(assets["app.css"].body)
+	if !strings.HasPrefix(css, "@layer reset, tokens, base, layout, components, utilities;\n") {
+		t.Error("the order of the layers is not the first line")
+	}
+	last := -1
+	for _, layer := range []string{"@layer reset {", "@layer tokens {", "@layer base {", "@layer layout {", "@layer components {", "@layer utilities {"} {
+		if at := strings.Index(css, layer); at <= last {
+			t.Errorf("%s is missing or out of order", layer)
+		} else {
+			last = at
+		}
+	}
+	for _, name := range list(tree, "css/*.css") {
+		if !strings.Contains(string(read(tree, name)), "@layer ") {
+			t.Errorf("%s stands outside of the layers", name)
+		}
+	}
+	if strings.Contains(css, "url(") || strings.Contains(css, "@import") {
+		t.Error("the style sheet loads something the CSP would refuse")
+	}
+}
+
+func TestScriptsAreJoinedInTheirOrder(t *testing.T) {
+	js := string(assets["htmx.js"].body)
+	last := -1
+	for _, mark := range []string{"var htmx=", `registerExtension("safe"`, `registerExtension("sse"`, `registerExtension("upsert"`} {
+		if at := strings.Index(js, mark); at <= last {
+			t.Errorf("%s is missing or out of order", mark)
+		} else {
+			last = at
+		}
+	}
+	if strings.Contains(js, "sourceMappingURL") {
+		t.Error("a source map is named that is not served")
+	}
+}
+
+// What the CSP forbids must not be in our own modules either: there it would only fail late.
+func TestOwnModulesTouchNoMarkup(t *testing.T) {
+	banned := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|\.onclick|setAttribute\("on|localStorage`)
+	for _, name := range append(list(tree, "js/*.js"), "safe.js") {
+		if found := banned.Find(read(tree, name)); found != nil {
+			t.Errorf("%s uses %s", name, found)
+		}
+	}
+}
+
+func TestTheFirstVisitIsSmall(t *testing.T) {
+	total := 0
+	for _, a := range assets {
+		total += len(a.gz)
+	}
+	if total > 40<<10 {
+		t.Errorf("style, scripts and mark weigh %d bytes compressed; 40 KiB are the limit", total)
+	}
+	t.Logf("%d bytes compressed", total)
+}

@@ -1,0 +1,325 @@
+package views
+
+import (
+	"bytes"
+	"context"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"conclave/static"
+
+	"github.com/a-h/templ"
+	"golang.org/x/net/html"
+)
+
+// corpus is what people may type into any field.
+var corpus = []string{
+	`<script>alert(1)</script>`,
+	`"><img src=x onerror=alert(1)>`,
+	`' onmouseover='alert(1)`,
+	`</textarea><script>alert(1)</script>`,
+	`</title><script>alert(1)</script>`,
+	`<hx-partial hx-target="#messages" hx-swap="innerHTML">gone</hx-partial>`,
+	`<div hx-swap-oob="true" id="messages" hx-get="/logout" hx-trigger="load">`,
+	`</li></ol><li id="m-1" class="message">forged</li>`,
+	`<head><title>stolen</title></head>`,
+	`<template hx type="partial" hx-target="body">x</template>`,
+	`{{ .Secret }} ${secret} {% raw %} <%= 1 %>`,
+	`javascript:alert(1)`,
+	`<style>*{display:none}</style><p style="color:red">`,
+	`<svg><a xlink:href="javascript:alert(1)">`,
+	"line\nline\r\n\tdata: x\n\nid: 99",
+	"\u202edesrever \u2066x",
+	`&lt;b&gt;&amp;amp;`,
+}
+
+// everything renders all that handlers may send, with the given text wherever text may stand.
+func everything(text string) map[string]templ.Component {
+	at := time.Date(2026, 11, 4, 9, 30, 0, 0, time.UTC)
+	who := Person{Username: text, FullName: text, Role: "owner", Here: true}
+	people := []Person{who, {Username: "grace", FullName: "Grace Hopper"}}
+	f := Field{Value: text, Error: text}
+	s := Shell{Title: text, Me: &who, Notice: text}
+	code := QR{Size: 29, Path: "M4 4h7v1h-7z"}
+	h := History{RoomID: "r1", Before: 7, Entries: []Entry{
+		{N: 7, Kind: Created, Who: who, At: at},
+		{N: 8, Kind: Joined, Who: who, At: at},
+		{N: 9, Kind: Message, Who: who, At: at, Body: []Span{{Text: text}, {Text: "https://example.org/?a=1&b=2", Href: "https://example.org/?a=1&b=2"}}},
+		{N: 10, Kind: Damaged, Who: who, At: at, Body: []Span{{Text: "never shown"}}},
+		{N: 11, Kind: Left, Who: who, At: at},
+	}}
+	c := Composer{RoomID: "r1", ClientID: "c1", Draft: text, Error: text, Posted: 9}
+	reg := Register{Username: f, FullName: f, Email: f, Token: f, PasswordError: text, Error: text}
+	enrol := Enrol{Action: "/register/confirm", Username: text, Secret: "JBSWY3DPEHPK3PXP", QR: code, Error: text}
+	login := Login{Username: text, Next: "/join", Error: text, Open: true}
+	oops := Error{Status: 404, Title: text, Text: text, RequestID: "r-1", BackURL: "/rooms", BackText: text}
+	return map[string]templ.Component{
+		"RegisterPage": RegisterPage(s, reg), "RegisterPartial": RegisterPartial(reg),
+		"RegisterPage closed": RegisterPage(Shell{}, Register{Closed: true}), "RegisterPage token": RegisterPage(Shell{}, Register{TokenRequired: true}),
+		"EnrolPage": EnrolPage(s, enrol), "EnrolPage recovery": EnrolPage(s, Enrol{Action: "/login/enrol", Recovery: true, Username: text, QR: code}), "EnrolPartial": EnrolPartial(enrol),
+		"RecoveryPage": RecoveryPage(s, Recovery{Codes: []string{"K7M2QX-9RT4VB-W3NC8D-5HJ6PA"}}),
+		"LoginPage":    LoginPage(Shell{}, login), "LoginPartial": LoginPartial(login),
+		"JoinPage": JoinPage(s, Join{Code: f, SignedIn: true}), "JoinPage signed out": JoinPage(Shell{}, Join{}),
+		"RoomsPage": RoomsPage(s, Rooms{List: []RoomCard{{ID: "r1", Name: text, Members: people, Count: 9, Last: at}, {ID: "r2", Broken: true}}, Name: f, Code: f, CodesPending: true}), "RoomsPage empty": RoomsPage(s, Rooms{}),
+		"RoomPage":     RoomPage(s, Room{ID: "r1", Name: text, Code: "K7M2-QX9R-T4VB-W3NC", JoinURL: "https://localhost:8443/join#K7M2-QX9R-T4VB-W3NC", JoinQR: code, Members: people, Me: text, History: h, Composer: c, Alone: true, FeedURL: "/rooms/r1/feed?after=11"}),
+		"OlderPage":    OlderPage(s, h),
+		"OlderPartial": OlderPartial(h), "RefreshPartial": RefreshPartial(History{RoomID: "r1", Entries: h.Entries}),
+		"ComposerPartial": ComposerPartial(c),
+		"EntryPartial":    EntryPartial(h.Entries[2]),
+		"PresencePartial": PresencePartial(people), "PresencePartial alone": PresencePartial(people[:1]),
+		"ErrorPage": ErrorPage(s, oops), "ErrorPartial": ErrorPartial(oops),
+	}
+}
+
+func render(t *testing.T, c templ.Component) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := c.Render(context.Background(), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func parse(t *testing.T, text string) []*html.Node {
+	t.Helper()
+	var nodes []*html.Node
+	var walk func(*html.Node)
+	walk = func(n *html.Node) {
+		nodes = append(nodes, n)
+		for c := n.FirstChild; c != nil; c = c.NextSibling {
+			walk(c)
+		}
+	}
+	doc, err := html.ParseWithOptions(strings.NewReader(text), html.ParseOptionEnableScripting(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	walk(doc)
+	return nodes
+}
+
+func attr(n *html.Node, name string) (string, bool) {
+	i := slices.IndexFunc(n.Attr, func(a html.Attribute) bool { return a.Key == name })
+	if i < 0 {
+		return "", false
+	}
+	return n.Attr[i].Val, true
+}
+
+func textOf(n *html.Node) string {
+	if n.Type == html.TextNode {
+		return n.Data
+	}
+	var b strings.Builder
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
+		b.WriteString(textOf(c))
+	}
+	return b.String()
+}
+
+// shape is a page without its texts and values: elements and the names of their attributes.
+func shape(t *testing.T, text string) string {
+	var b strings.Builder
+	for _, n := range parse(t, text) {
+		if n.Type != html.ElementNode {
+			continue
+		}
+		b.WriteString("<" + n.Data)
+		for _, a := range n.Attr {
+			b.WriteString(" " + a.Key)
+			if strings.HasPrefix(a.Key, "hx-") || a.Key == "action" || a.Key == "href" || a.Key == "id" {
+				b.WriteString("=" + a.Val)
+			}
+		}
+		b.WriteString(">")
+	}
+	return b.String()
+}
+
+func TestTextOfPeopleNeverBecomesMarkup(t *testing.T) {
+	tame := everything("tame")
+	for _, text := range corpus {
+		for name, c := range everything(text) {
+			if got, want := shape(t, render(t, c)), shape(t, render(t, tame[name])); got != want {
+				t.Errorf("%s: %q changed the page:\n%s\n%s", name, text, got, want)
+			}
+		}
+	}
+}
+
+func TestAMessageIsShownLetterByLetter(t *testing.T) {
+	for _, text := range append(corpus, "  two  spaces\n\n\tand a tab ") {
+		e := Entry{N: 5, Kind: Message, Who: Person{Username: "ada", FullName: "Ada"}, Body: []Span{{Text: text}, {Text: " "}, {Text: "link", Href: "https://example.org/"}, {Text: "!"}}}
+		found := false
+		for _, n := range parse(t, render(t, entry(e))) {
+			if class, _ := attr(n, "class"); class != "body" {
+				continue
+			}
+			found = true
+			want := strings.ReplaceAll(text, "\r\n", "\n") + " link!" // as every HTML parser reads it
+			if got := textOf(n); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if _, ignored := attr(n, "hx-ignore"); !ignored {
+				t.Error("the body of a message is not hx-ignore")
+			}
+		}
+		if !found {
+			t.Errorf("%q: no body", text)
+		}
+	}
+}
+
+func TestALinkThatIsNoWebAddressGoesNowhere(t *testing.T) {
+	for _, href := range []string{"javascript:alert(1)", " JavaScript:alert(1)", "data:text/html,x", "vbscript:x"} {
+		out := render(t, entry(Entry{N: 5, Body: []Span{{Text: "x", Href: href}}}))
+		for _, n := range parse(t, out) {
+			if got, ok := attr(n, "href"); ok && got != "about:invalid#TemplFailedSanitizationURL" {
+				t.Errorf("%q became %q", href, got)
+			}
+		}
+	}
+}
+
+func TestEntriesThatAreNoMessagesHaveNoBody(t *testing.T) {
+	for _, k := range []EntryKind{Created, Joined, Left, Damaged} {
+		out := render(t, entry(Entry{N: 5, Kind: k, Who: Person{Username: "ada", FullName: "Ada Lovelace"}, Body: []Span{{Text: "never shown"}}}))
+		if !strings.Contains(out, `<li id="m-5"`) || strings.Contains(out, `class="body"`) || strings.Contains(out, "never shown") {
+			t.Errorf("kind %d: %s", k, out)
+		}
+		if k == Damaged && (strings.Contains(out, "Ada") || strings.Contains(out, "data-author") || strings.Contains(out, "hx-") || !strings.Contains(out, "This message failed its integrity check and is not shown")) {
+			t.Errorf("damaged: %s", out)
+		}
+	}
+}
+
+// The list of SECURITY.md R41 over what is sent.
+func TestNoBannedAttributeIsSent(t *testing.T) {
+	for name, c := range everything("tame") {
+		for _, n := range parse(t, render(t, c)) {
+			if n.Type != html.ElementNode {
+				continue
+			}
+			if n.Data == "style" || n.Data == "script" && textOf(n) != "" {
+				t.Errorf("%s: inline <%s>", name, n.Data)
+			}
+			if title, _ := attr(n, "title"); n.Data == "title" && strings.HasSuffix(name, "Partial") {
+				t.Errorf("%s: a fragment with a title %q", name, title)
+			}
+			for _, a := range n.Attr {
+				bad := strings.HasPrefix(a.Key, "on") || strings.HasPrefix(a.Key, "hx-on") || a.Key == "style" || a.Key == "srcdoc" ||
+					a.Key == "formaction" || a.Key == "xlink:href" || a.Key == "hx-boost" || a.Key == "hx-trigger" && strings.Contains(a.Val, "[") ||
+					regexp.MustCompile(`(?i)^\s*(js|javascript):`).MatchString(a.Val)
+				if bad {
+					t.Errorf("%s: %s=%q", name, a.Key, a.Val)
+				}
+			}
+		}
+	}
+}
+
+// The same over the sources, for what a rendering may not reach.
+func TestNoBannedWordIsWritten(t *testing.T) {
+	banned := regexp.MustCompile(`hx-on|\son[a-z]+=|hx-trigger="[^"]*\[|"(js|javascript):|style=|<style|templ\.Raw|templ\.SafeURL|templ\.JSFuncCall|(?m:^css )|(?m:^script )|\.\.\. *}|formaction|srcdoc|xlink:href|hx-boost|(?i)end-to-end`)
+	spread := "{ children... }"
+	files, err := filepath.Glob("*.templ")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no templates", err)
+	}
+	for _, name := range files {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := banned.FindString(strings.ReplaceAll(string(source), spread, "")); found != "" {
+			t.Errorf("%s: %q", name, found)
+		}
+	}
+}
+
+func TestEveryFormWorksWithoutJavaScript(t *testing.T) {
+	for name, c := range everything("tame") {
+		for _, n := range parse(t, render(t, c)) {
+			if n.Type != html.ElementNode || n.Data != "form" {
+				continue
+			}
+			method, _ := attr(n, "method")
+			action, _ := attr(n, "action")
+			if method != "post" || !strings.HasPrefix(action, "/") {
+				t.Errorf("%s: form method=%q action=%q", name, method, action)
+			}
+			if enhanced, ok := attr(n, "hx-post"); ok && enhanced != action {
+				t.Errorf("%s: the form goes to %q with and to %q without JavaScript", name, enhanced, action)
+			}
+		}
+	}
+}
+
+func TestPasswordsAreNeverSentBackAndIDsAreOnlyOnce(t *testing.T) {
+	for name, c := range everything("tame") {
+		seen := map[string]bool{}
+		for _, n := range parse(t, render(t, c)) {
+			if kind, _ := attr(n, "type"); kind == "password" {
+				if _, sent := attr(n, "value"); sent {
+					t.Errorf("%s: a password field with a value", name)
+				}
+			}
+			id, ok := attr(n, "id")
+			if ok && seen[id] && !strings.Contains(name, "Presence") {
+				t.Errorf("%s: id %q twice", name, id)
+			}
+			seen[id] = true
+		}
+	}
+}
+
+// What others rely on (CONTRACT.md).
+func TestTheContractOfPages(t *testing.T) {
+	want := map[string][]string{
+		"RegisterPage":    {`name="username"`, `name="full_name"`, `name="email"`, `name="password"`, `name="token"`, `autocomplete="new-password"`},
+		"EnrolPage":       {`id="totp-secret"`, `name="code"`, "Each code works once; wait for the next one."},
+		"RecoveryPage":    {`class="recovery-code"`, "I have saved them"},
+		"LoginPage":       {`name="username"`, `name="password"`, `name="code"`, `name="next"`, `autocomplete="current-password"`, `autocomplete="one-time-code"`, "Each code works once; wait for the next one."},
+		"JoinPage":        {`action="/rooms/join"`, `name="code"`},
+		"RoomsPage":       {`action="/rooms"`, `name="name"`, `action="/rooms/join"`, `name="code"`, `href="/rooms/r1"`},
+		"RoomPage":        {`id="room-code"`, `<ol id="messages"`, `<li id="m-9"`, `class="body"`, `action="/rooms/r1/messages"`, `name="body"`, `name="client_id"`, `action="/rooms/r1/leave"`, `hx-sse:connect="/rooms/r1/feed?after=11"`, `id="feed-r1"`, "Look for new messages", "closes for good"},
+		"ComposerPartial": {`id="composer-note"`, `data-posted="9"`, `hx-sync="this:queue all"`},
+		"OlderPartial":    {`<hx-partial hx-target="#messages" hx-swap="upsert">`, `href="/rooms/r1/messages?before=7"`},
+		"RefreshPartial":  {`<hx-partial hx-target="#messages" hx-swap="innerHTML">`, `<hx-partial hx-target="#older" hx-swap="outerHTML">`, "The beginning of the room"},
+		"EntryPartial":    {`<hx-partial hx-target="#messages" hx-swap="upsert"><li id="m-9"`},
+	}
+	all := everything("tame")
+	for name, parts := range want {
+		out := render(t, all[name])
+		for _, part := range parts {
+			if !strings.Contains(out, part) {
+				t.Errorf("%s lacks %s", name, part)
+			}
+		}
+		if strings.HasSuffix(name, "Page") && !strings.Contains(out, `content="{&#34;includeIndicatorCSS&#34;:false,&#34;extensions&#34;:&#34;safe,sse,upsert&#34;}"`) {
+			t.Errorf("%s lacks the htmx-config", name)
+		}
+	}
+}
+
+func TestWhatAPageNamesIsServed(t *testing.T) {
+	for _, n := range parse(t, render(t, everything("tame")["RoomPage"])) {
+		for _, key := range []string{"src", "href"} {
+			address, _ := attr(n, key)
+			if !strings.HasPrefix(address, "/static/") {
+				continue
+			}
+			w := httptest.NewRecorder()
+			static.Handler().ServeHTTP(w, httptest.NewRequest("GET", address, nil))
+			if w.Code != 200 {
+				t.Errorf("%s: %d", address, w.Code)
+			}
+		}
+	}
+}
