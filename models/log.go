@@ -101,12 +101,16 @@ func (c *change) openEpoch(room, actor ID) error {
 	return c.append(&Entry{Room: room, Op: OpEpoch, Actor: actor, Payload: key.Commit()})
 }
 
-// roomKey returns the key of one epoch, also one that this change has just made.
+// roomKey returns the key of one epoch, also one that this batch has just made.
 func (c *change) roomKey(room ID, epoch uint32) (*cipher.RoomKey, error) {
 	for _, k := range c.keys {
 		if k.Room() == room && k.Epoch() == epoch {
 			return k, nil
 		}
+	}
+	// A key that this batch has made is not kept beyond it before the commit.
+	if k := c.s.lane.minted[keyID{room, epoch}]; k != nil {
+		return k, nil
 	}
 	return c.s.roomKey(c.ctx, c.db, room, epoch)
 }

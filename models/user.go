@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -361,7 +362,10 @@ func (s *Store) passwordFits(ctx context.Context, row userRow, known bool, passw
 // spareCode returns the stored hash of a recovery code of the user, nil when it is none.
 func (s *Store) spareCode(ctx context.Context, user ID, code string) (found []byte, err error) {
 	err = s.read.WithContext(ctx).Raw("SELECT hash FROM recovery_codes WHERE user_id = ? AND hash = ?",
-		user, s.service.RecoveryHash(user, normalSymbols(code))).Scan(&found).Error
+		user, s.service.RecoveryHash(user, normalSymbols(code))).Row().Scan(&found)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
 	return found, err
 }
 

@@ -31,8 +31,9 @@ const (
 type lane struct {
 	s       *Store
 	jobs    chan *job
-	heads   map[ID]head // committed
-	pending map[ID]head // moved by the batch that is being written
+	heads   map[ID]head               // committed
+	pending map[ID]head               // moved by the batch that is being written
+	minted  map[keyID]*cipher.RoomKey // the keys that this batch has made
 }
 
 type job struct {
@@ -117,7 +118,7 @@ func (l *lane) batch(jobs []*job) {
 	defer cancel()
 	answers := make([]error, len(jobs))
 	var held []*change
-	l.pending = map[ID]head{}
+	l.pending, l.minted = map[ID]head{}, map[keyID]*cipher.RoomKey{}
 	err := l.s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		for i, j := range jobs {
 			if answers[i] = j.ctx.Err(); answers[i] != nil {
@@ -126,6 +127,8 @@ func (l *lane) batch(jobs []*job) {
 			var c *change
 			if c, answers[i] = l.try(ctx, tx, j); answers[i] == nil {
 				held = append(held, c)
+			} else if errors.Is(answers[i], errBatchLost) {
+				return answers[i]
 			}
 		}
 		return nil
@@ -138,13 +141,14 @@ func (l *lane) batch(jobs []*job) {
 	}
 	for i, j := range jobs {
 		if answers[i] == nil && err != nil {
-			answers[i] = fmt.Errorf("commit: %w", err)
+			answers[i] = fmt.Errorf("commit: %v", err)
 		}
 		j.done <- answers[i]
 	}
 }
 
-// try runs one change in a savepoint. A failure leaves the batch as if the change had never been asked for.
+// try runs one change in a savepoint. A failure leaves the batch as if the change had never been
+// asked for, or is errBatchLost.
 func (l *lane) try(ctx context.Context, tx *gorm.DB, j *job) (*change, error) {
 	c := &change{s: l.s, ctx: ctx, db: tx.Statement.ConnPool, gorm: tx, now: l.s.now(), from: map[ID]head{}, heads: map[ID]head{}}
 	if err := c.exec("SAVEPOINT change"); err != nil {
@@ -155,14 +159,24 @@ func (l *lane) try(ctx context.Context, tx *gorm.DB, j *job) (*change, error) {
 		err = c.storeHeads()
 	}
 	if err != nil {
-		if undo := errors.Join(c.exec("ROLLBACK TO change"), c.exec("RELEASE change")); undo != nil {
-			return nil, errors.Join(err, undo)
+		if undo := c.exec("ROLLBACK TO change"); undo != nil {
+			return nil, fmt.Errorf("%w: %v; %v", errBatchLost, err, undo)
 		}
-		return nil, err
+	} else {
+		maps.Copy(l.pending, c.heads)
+		for _, k := range c.keys {
+			l.minted[keyID{k.Room(), k.Epoch()}] = k
+		}
 	}
-	maps.Copy(l.pending, c.heads)
-	return c, c.exec("RELEASE change")
+	if release := c.exec("RELEASE change"); release != nil {
+		return nil, fmt.Errorf("%w: %v; %v", errBatchLost, err, release)
+	}
+	return c, err
 }
+
+// errBatchLost means that the whole transaction is gone. On a full disk, for instance, SQLite
+// rolls it back by itself; a savepoint after that would be a transaction of its own.
+var errBatchLost = errors.New("the batch could not be written")
 
 // announce tells what happened: first the streams that must end, then the entries in order.
 func (c *change) announce() {
@@ -222,8 +236,12 @@ func (c *change) storeHeads() error {
 		if err != nil {
 			return err
 		}
-		if rows, err := result.RowsAffected(); err != nil || rows != 1 {
-			return errors.Join(errDamagedLog, err)
+		rows, err := result.RowsAffected()
+		if err != nil {
+			return err
+		}
+		if rows != 1 {
+			return errDamagedLog
 		}
 	}
 	return nil

@@ -5,8 +5,10 @@ const patience = 2000;
 let timer = 0;
 let connection = null;
 
+let leaving = false;
+
 function leave(address) {
-	location.assign(address);
+	if (!leaving) location.assign(address);
 }
 
 // ended asks whether the session is still good: if so, it was the room that ended for us.
@@ -31,6 +33,9 @@ function up() {
 }
 
 if (talk) {
+	// A plain form (log out, leave the room) has an answer of its own, which says more.
+	window.addEventListener("submit", (event) => { leaving = !event.target.hasAttribute("hx-post"); });
+	window.addEventListener("pageshow", () => { leaving = false; });
 	talk.addEventListener("session-end", ended);
 	talk.addEventListener("htmx:sse:error", (event) => refused(event.detail.status));
 	talk.addEventListener("htmx:response:error", (event) => refused(event.detail.ctx.response.status));

@@ -38,7 +38,7 @@ customElements.define("message-list", class extends HTMLElement {
 		}
 		if (this.stuck) return this.toBottom();
 		const same = this.anchor?.isConnected ? this.anchor : document.getElementById(this.anchor?.id);
-		if (same) this.scrollTop += same.getBoundingClientRect().top - this.offset;
+		if (same) this.scrollTop += same.getBoundingClientRect().bottom - this.offset;
 		this.anchor = null;
 		this.look();
 	}
@@ -57,7 +57,7 @@ customElements.define("message-list", class extends HTMLElement {
 		this.look();
 		const top = this.getBoundingClientRect().top;
 		this.anchor = this.stuck ? null : [...this.list.children].find((li) => li.getBoundingClientRect().bottom > top);
-		this.offset = this.anchor?.getBoundingClientRect().top;
+		this.offset = this.anchor?.getBoundingClientRect().bottom;
 		if (event.target.id !== "older") return;
 		this.list.parentElement.ariaLive = "off";
 		setTimeout(() => { this.list.parentElement.ariaLive = "polite"; }, 500);
