@@ -56,35 +56,48 @@ func New(o Options) http.Handler {
 	e.GET("/static/*", echo.WrapHandler(static.Handler()))
 	e.HEAD("/static/*", echo.WrapHandler(static.Handler()))
 
-	anyone := e.Group("", a.visited)
-	anyone.GET("/", a.front)
-	anyone.GET("/register", a.registerPage)
-	anyone.POST("/register", a.register)
-	anyone.GET("/register/confirm", a.confirmPage)
-	anyone.POST("/register/confirm", a.confirm)
-	anyone.GET("/login", a.loginPage)
-	anyone.POST("/login", a.login)
-	anyone.GET("/login/enrol", a.enrolPage)
-	anyone.POST("/login/enrol", a.enrol)
-	anyone.POST("/logout", a.logout)
-	anyone.GET("/join", a.joinPage)
+	anyone := routes{e, "", []echo.MiddlewareFunc{a.visited}}
+	anyone.get("/", a.front)
+	anyone.get("/register", a.registerPage)
+	anyone.post("/register", a.register)
+	anyone.get("/register/confirm", a.confirmPage)
+	anyone.post("/register/confirm", a.confirm)
+	anyone.get("/login", a.loginPage)
+	anyone.post("/login", a.login)
+	anyone.get("/login/enrol", a.enrolPage)
+	anyone.post("/login/enrol", a.enrol)
+	anyone.post("/logout", a.logout)
+	anyone.get("/join", a.joinPage)
 
-	member := e.Group("", a.visited, a.signedIn)
-	member.GET("/register/recovery", a.recoveryPage)
-	member.POST("/register/recovery", a.recoverySaved)
-	member.POST("/session", a.touch)
-	member.GET("/rooms", a.roomsPage)
-	member.POST("/rooms", a.createRoom)
-	member.POST("/rooms/join", a.joinRoom)
+	member := routes{e, "", []echo.MiddlewareFunc{a.visited, a.signedIn}}
+	member.get("/register/recovery", a.recoveryPage)
+	member.post("/register/recovery", a.recoverySaved)
+	member.post("/session", a.touch)
+	member.get("/rooms", a.roomsPage)
+	member.post("/rooms", a.createRoom)
+	member.post("/rooms/join", a.joinRoom)
 
-	room := e.Group("/rooms/:room", a.visited, a.signedIn, a.inRoom)
-	room.GET("", a.roomPage)
-	room.POST("/messages", a.postMessage)
-	room.GET("/messages", a.olderMessages)
-	room.GET("/feed", a.feed)
-	room.POST("/leave", a.leaveRoom)
+	room := routes{e, roomRoute, []echo.MiddlewareFunc{a.visited, a.signedIn, a.inRoom}}
+	room.get("", a.roomPage)
+	room.post("/messages", a.postMessage)
+	room.get("/messages", a.olderMessages)
+	room.get("/feed", a.feed)
+	room.post("/leave", a.leaveRoom)
+	e.RouteNotFound("/*", echo.NotFoundHandler, a.visited)
 	return e
 }
+
+// routes are addresses that share what a request has to pass. (An echo group would answer
+// unknown addresses below it through its middleware, and so send strangers to the login.)
+type routes struct {
+	e       *echo.Echo
+	prefix  string
+	through []echo.MiddlewareFunc
+}
+
+func (r routes) get(path string, h echo.HandlerFunc) { r.e.GET(r.prefix+path, h, r.through...) }
+
+func (r routes) post(path string, h echo.HandlerFunc) { r.e.POST(r.prefix+path, h, r.through...) }
 
 // front sends people to where they can do something.
 func (a *App) front(c echo.Context) error {

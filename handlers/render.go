@@ -17,9 +17,6 @@ func (a *App) render(c echo.Context, status int, component templ.Component) erro
 	if err := component.Render(c.Request().Context(), &b); err != nil {
 		return err
 	}
-	if c.Request().Method == http.MethodHead {
-		return c.NoContent(status)
-	}
 	return c.HTMLBlob(status, b.Bytes())
 }
 
