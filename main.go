@@ -130,18 +130,12 @@ func (serveCommand) Run(o options) error {
 	defer stop()
 	go keeper.Watch(ctx)
 
-	server := &http.Server{
-		Handler: handlers.New(handlers.Options{
-			Store: store, Hub: hub, Log: logger, Serves: keeper.Serves, Registration: o.Registration,
-			SessionLifetime: o.SessionLifetime, LimitScale: o.LimitScale,
-		}),
-		TLSConfig:         keeper.Config(),
-		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       120 * time.Second,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          log.New(io.Discard, "", 0), // browsers that do not know the certificate yet hang up; no news
-	}
-	server.RegisterOnShutdown(hub.Close)
+	server := handlers.NewServer(handlers.Options{
+		Store: store, Hub: hub, Log: logger, Serves: keeper.Serves, Registration: o.Registration,
+		SessionLifetime: o.SessionLifetime, LimitScale: o.LimitScale,
+	})
+	server.TLSConfig = keeper.Config()
+	server.ErrorLog = log.New(io.Discard, "", 0) // browsers that do not know the certificate yet hang up; no news
 	failed := make(chan error, 1)
 	go func() { failed <- server.ServeTLS(listener, "", "") }()
 	token, err := store.SetupToken(ctx)

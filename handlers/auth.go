@@ -27,6 +27,9 @@ func (a *App) register(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if !visitOf(c).user.ID.Zero() {
+		return seeOther(c, "/rooms") // a session that belongs to somebody is not begun anew
+	}
 	ctx := c.Request().Context()
 	r := models.Registration{
 		Username: field("username"), FullName: field("full_name"), Email: field("email"),

@@ -91,17 +91,17 @@ func (o *office) start(address string) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	o.server = httptest.NewUnstartedServer(handlers.New(handlers.Options{
+	o.server = httptest.NewUnstartedServer(nil)
+	o.server.Config = handlers.NewServer(handlers.Options{
 		Store: o.store, Hub: o.hub, Log: logger, Now: o.clock.now, LimitScale: o.set.scale,
 		Serves:       func(host string) bool { return host == "127.0.0.1" || host == "localhost" },
 		Registration: o.set.registration, SessionLifetime: o.set.lifetime,
-	}))
+	})
 	if address != "127.0.0.1:0" {
 		o.server.Listener.Close()
 		o.server.Listener = listen(o.t, address)
 	}
 	o.server.EnableHTTP2 = true
-	o.server.Config.MaxHeaderBytes = 16 << 10
 	o.server.Config.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelDebug)
 	o.server.StartTLS()
 }

@@ -95,6 +95,7 @@ func (a *App) storeSession(c echo.Context) {
 	case scs.Destroyed:
 		a.sessions.WriteSessionCookie(ctx, c.Response(), "", time.Time{})
 	}
+	c.Response().Header().Set("Cache-Control", "no-store") // scs adds a weaker word beside it
 }
 
 // signedIn lets only people through who have signed in completely, and notes their activity.

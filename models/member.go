@@ -199,7 +199,10 @@ func (s *Store) Join(ctx context.Context, user ID, code string) (ID, error) {
 		c.after = append(c.after, func() { s.o.Hub.Touch(room) })
 		return c.addMember(e, Plain)
 	})
-	return room, err
+	if err != nil {
+		return ID{}, err // room may still be written by a change that nobody waits for any more
+	}
+	return room, nil
 }
 
 // addMember stores the row for an entry that begins a membership. A row that was there already

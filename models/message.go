@@ -49,7 +49,10 @@ func (s *Store) Post(ctx context.Context, m Membership, body, clientID string) (
 		n, err = c.post(m, body, clientID)
 		return err
 	})
-	return n, err
+	if err != nil {
+		return 0, err // n may still be written by a change that nobody waits for any more
+	}
+	return n, nil
 }
 
 // posted looks for a message that this member has already sent under the client id.

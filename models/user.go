@@ -213,9 +213,9 @@ type Pending struct {
 	Secret   string // base 32
 }
 
-var errExpired = &Error{Kind: NotFound, Msg: "This registration has ended: it took over 15 minutes, or five codes were wrong. Nothing was stored. Start again."}
+var errExpired = &Error{Kind: Conflict, Msg: "This registration has ended: it took over 15 minutes, or five codes were wrong. Nothing was stored. Start again."}
 
-// Pending returns what the enrolment page shows. It is NotFound once the registration has ended.
+// Pending returns what the enrolment page shows. It is a Conflict once the registration has ended.
 func (s *Store) Pending(ctx context.Context, id ID) (Pending, error) {
 	row, profile, secret, err := s.pending(s.read.WithContext(ctx), id)
 	if err != nil {
