@@ -56,7 +56,12 @@ func (a *App) feed(c echo.Context) error {
 	h.Set("X-Accel-Buffering", "no") // for whoever puts a proxy before us
 	c.Response().WriteHeader(http.StatusOK)
 
-	s := &stream{a: a, ctx: r.Context(), m: m, sub: sub, w: c.Response(), control: http.NewResponseController(c.Response()), log: c.QueryParam("log")}
+	control := http.NewResponseController(c.Response())
+	// The deadline of ordinary requests would end an HTTP/1.1 stream after a minute.
+	if err := control.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	s := &stream{a: a, ctx: r.Context(), m: m, sub: sub, w: c.Response(), control: control, log: c.QueryParam("log")}
 	err = s.run(cursorOf(r))
 	if sub.Reason() == feed.Revoked {
 		err = s.send([]byte("event: session-end\ndata:\n\n"))
