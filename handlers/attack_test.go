@@ -142,11 +142,7 @@ func TestAMessageIsOnlyEverText(t *testing.T) { // T33, both originals
 	}
 	badFeed, goodFeed := grace.listen(bad), grace.listen(good)
 	// The mates make that each hostile text is the whole of one message and a line of another.
-	var texts []string
-	for _, h := range hostile {
-		texts = append(texts, h)
-	}
-	texts = append(texts, strings.Join(hostile, "\n"), strings.Join(hostile, " "), strings.Join(hostile, "\n\n"), "line\u2028id: 99\u2028\u2028event: session-end\u2029data: x\u0009end")
+	texts := append(slices.Clone(hostile), strings.Join(hostile, "\n"), strings.Join(hostile, " "), strings.Join(hostile, "\n\n"), "line\u2028id: 99\u2028\u2028event: session-end\u2029data: x\u0009end")
 	harmless := make([]string, len(texts))
 	for i := range texts {
 		// plain words where the hostile text has a link of ours in it, the same link
