@@ -127,7 +127,7 @@ func (a *App) enrolAgain(c echo.Context, e views.Enrol, err error) error {
 	if !ok {
 		return err
 	}
-	e.Error = fault["code"] + fault[""]
+	e.Error = fault["code"] + fault["token"] + fault[""]
 	return a.formAgain(c, status(err), views.EnrolPartial(e), views.EnrolPage(a.shell(c, "Second factor"), e))
 }
 

@@ -149,7 +149,7 @@ func (s *stream) gone(err error) error {
 // follow sends what happens from now on. A gap in the numbers means that the log knows more.
 func (s *stream) follow() error {
 	end, err := s.a.o.Store.SessionEnd(s.ctx, s.sub.Session)
-	beat, over := time.NewTicker(heartbeat), time.NewTimer(time.Until(end))
+	beat, over := time.NewTicker(heartbeat), time.NewTimer(end.Sub(s.a.o.Now()))
 	defer beat.Stop()
 	defer over.Stop()
 	for err == nil {
@@ -160,7 +160,7 @@ func (s *stream) follow() error {
 			err = s.write([]byte(":\n\n"))
 		case <-over.C:
 			if end, err = s.a.o.Store.SessionEnd(s.ctx, s.sub.Session); err == nil {
-				over.Reset(time.Until(end)) // the session was used meanwhile
+				over.Reset(end.Sub(s.a.o.Now())) // the session was used meanwhile
 			}
 		case <-s.sub.Done():
 			return errOver

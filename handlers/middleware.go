@@ -129,6 +129,9 @@ func bounded(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return err
 		}
+		if c.Request().ContentLength > formLimit {
+			return echo.NewHTTPError(http.StatusRequestEntityTooLarge)
+		}
 		c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, formLimit)
 		return next(c)
 	}
