@@ -79,6 +79,7 @@ func TestTheWorkedExampleOfTheFormatIsTrue(t *testing.T) {
 	is("K_index", derive(service.secret, "index", 32), nil)
 	is("K_recovery", derive(service.secret, "recovery", 32), nil)
 	is("K_session", derive(service.secret, "session", 32), nil)
+	is("K_audit", derive(service.secret, "audit", 32), nil)
 	is("chain_key", derive(service.secret, "chain"+string(room[:]), 32), nil)
 	is("K_msg", derive(key.secret, "msg", 64), nil)
 	is("K_meta", derive(key.secret, "meta", 64), nil)
@@ -127,6 +128,15 @@ func TestTheWorkedExampleOfTheFormatIsTrue(t *testing.T) {
 	})
 	array("next", next)
 	array("next", newKeyed(sha256.New, value("chain_key")).sum(value("link")))
+
+	audited := service.AuditNext([32]byte{}, value("audit_entry"))
+	array("audit_mac", audited)
+	anchors := text[strings.LastIndex(text, "conclave anchors 1\n"):]
+	anchors = anchors[:strings.Index(anchors, "sum ")]
+	array("anchors_sum", service.AnchorSum([]byte(anchors)))
+	if !strings.Contains(anchors, hex.EncodeToString(audited[:])) || !strings.Contains(anchors, hex.EncodeToString(next[:])) {
+		t.Error("the anchors of the example do not end the logs of the example")
+	}
 
 	for name := range values {
 		if !used[name] {

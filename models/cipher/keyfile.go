@@ -60,6 +60,20 @@ func CreateKeyFile(dir string, now time.Time) (*Master, error) {
 	return LoadKeyFile(path)
 }
 
+// WriteKeyFile puts the text of a key file into a directory, as CreateKeyFile does, and returns
+// its path. It never replaces a file (fs.ErrExist); a text that is no key file is ErrKeyCorrupt.
+func WriteKeyFile(dir string, text []byte) (path string, err error) {
+	id, _, err := parseKey(text)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrKeyCorrupt, err)
+	}
+	if err := makeKeyDir(dir); err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, keyFileName(id))
+	return path, writeKeyFile(path, text)
+}
+
 // LoadKeyFile reads the master from a key file. Its errors are ErrKeyMissing,
 // ErrKeyModes (the file or its directory can be read by others, or the file is
 // a symbolic link), ErrKeyCorrupt, or those of the file system.
@@ -130,15 +144,20 @@ func checkKeyDir(dir string) error {
 }
 
 // writeKeyFile writes a file that does not exist yet and waits until it and its
-// name are on the disk.
+// name are on the disk. The name appears when the content is whole, so that a
+// crash leaves no half a key.
 func writeKeyFile(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	fresh := path + ".new"
+	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path))
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Link(fresh, path) // unlike a rename it never replaces
+	}
+	if err = errors.Join(err, os.Remove(fresh)); err != nil {
+		return err
 	}
 	return syncDir(filepath.Dir(path))
 }

@@ -140,6 +140,7 @@ type Service struct {
 	secret                   []byte
 	field                    *aead
 	index, recovery, session *keyed
+	audit                    *keyed
 }
 
 // NewService makes the secret of a new database.
@@ -153,6 +154,7 @@ func newService(secret []byte) *Service {
 		index:    key("index"),
 		recovery: key("recovery"),
 		session:  key("session"),
+		audit:    key("audit"),
 	}
 }
 
@@ -244,6 +246,17 @@ func (s *Service) SessionHash(token string) [32]byte {
 func (s *Service) TokenHash(purpose, token string) []byte {
 	sum := s.session.sum([]byte(purpose), []byte{0}, []byte(token))
 	return sum[:]
+}
+
+// AuditNext returns the MAC of an entry of the audit log: it covers the entry and, through the
+// MAC before it, all earlier ones. The first follows 32 zero bytes.
+func (s *Service) AuditNext(prev [32]byte, entry []byte) [32]byte {
+	return s.audit.sum([]byte("conclave/audit/1"), prev[:], entry)
+}
+
+// AnchorSum returns the MAC of the anchors file's text.
+func (s *Service) AnchorSum(text []byte) [32]byte {
+	return s.audit.sum([]byte("conclave/anchors/1"), text)
 }
 
 // Chain returns the chain of a room's log. It is worth keeping.
