@@ -1,10 +1,11 @@
 package models
 
 import (
+	"bytes"
 	"crypto/rand"
 	"database/sql/driver"
 	"encoding/hex"
-	"fmt"
+	"math"
 )
 
 // ID names a user, a room or a pending registration: 128 random bits, written as 32
@@ -38,30 +39,50 @@ func (id ID) Zero() bool { return id == ID{} }
 // Value stores an ID as a 16-byte BLOB.
 func (id ID) Value() (driver.Value, error) { return id[:], nil }
 
-// Scan reads a 16-byte BLOB; NULL is the zero ID.
+// Scan reads a 16-byte BLOB. Anything else is the zero ID, which names nothing: somebody who can
+// write the database must not be able to turn a page into an error.
 func (id *ID) Scan(v any) error {
-	if v == nil {
-		*id = ID{}
-		return nil
+	*id = ID{}
+	if raw, ok := v.([]byte); ok && len(raw) == len(id) {
+		copy(id[:], raw)
 	}
-	raw, ok := v.([]byte)
-	if !ok || len(raw) != len(id) {
-		return fmt.Errorf("an id is 16 bytes, not %T of %d", v, len(raw))
-	}
-	copy(id[:], raw)
 	return nil
 }
 
-// hash is a 32-byte MAC or digest as a column.
+// hash is a 32-byte MAC or digest as a column. Anything else that stands there reads as zeros,
+// which no MAC and no digest is.
 type hash [32]byte
 
 func (h hash) Value() (driver.Value, error) { return h[:], nil }
 
 func (h *hash) Scan(v any) error {
-	raw, ok := v.([]byte)
-	if !ok || len(raw) != len(h) {
-		return fmt.Errorf("a digest is 32 bytes, not %T of %d", v, len(raw))
+	*h = hash{}
+	if raw, ok := v.([]byte); ok && len(raw) == len(h) {
+		copy(h[:], raw)
 	}
-	copy(h[:], raw)
+	return nil
+}
+
+// number is an integer column. What is no integer reads as nonsense, below every range.
+type number int64
+
+func (n *number) Scan(v any) error {
+	i, ok := v.(int64)
+	if !ok {
+		i = math.MinInt64
+	}
+	*n = number(i)
+	return nil
+}
+
+// within reports whether a number is from 0 to most.
+func (n number) within(most int64) bool { return n >= 0 && int64(n) <= most }
+
+// blob is a BLOB column; nil when something else stands there.
+type blob []byte
+
+func (b *blob) Scan(v any) error {
+	raw, _ := v.([]byte)
+	*b = bytes.Clone(raw)
 	return nil
 }

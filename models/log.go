@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"fmt"
+	"math"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -22,19 +25,27 @@ const (
 	OpLeave  Op = 3  // target: who left
 	OpRole   Op = 6  // target: the member; payload: SHA-256 of the role's name
 	OpPost   Op = 7  // target: the message itself; payload: tag of its envelope
+	OpEdit   Op = 8  // target: the message; payload: tag of its new envelope
+	OpDelete Op = 9  // target: the message, which has no envelope any more
 	OpCode   Op = 12 // payload: tag of the room code's envelope
 	OpEpoch  Op = 14 // payload: the new room secret's commitment
+
+	OpRestored Op = 16 // history went back on purpose; payload: the abandoned head's MAC
+	OpDestroy  Op = 17 // the room's keys and texts are gone
 )
 
 // Sets of operations, as SQL lists.
 const (
 	membershipOps = "(1, 2, 3, 6)" // who is a member, and as what: the latest one about a person speaks
 	joiningOps    = "(1, 2)"       // where a membership begins
-	shownOps      = "(1, 2, 3, 7)" // what the history of a room shows
+	pageOps       = "(1, 2, 3, 7)" // what has a line of its own in the history
 )
 
-// Shown reports whether the history shows such an entry.
-func (o Op) Shown() bool { return o == OpCreate || o == OpJoin || o == OpLeave || o == OpPost }
+// onPage reports whether an entry has a line of its own in the history.
+func (o Op) onPage() bool { return o == OpCreate || o == OpJoin || o == OpLeave || o == OpPost }
+
+// Shown reports whether an entry shows a listener anything: a line, or a change of one.
+func (o Op) Shown() bool { return o.onPage() || o == OpEdit || o == OpDelete }
 
 // Entry is one entry of a room's log, still sealed. It travels on the feed; Store.Open makes
 // it readable for members.
@@ -50,23 +61,33 @@ type Entry struct {
 	Payload [32]byte
 	MAC     [32]byte
 
-	genuine  bool   // its MAC was verified, or made, by this process
-	envelope []byte // of a post: the sealed message, nil when its row is missing
-	revision uint32
+	genuine bool // its MAC was verified, or made, by this process
 }
 
 func (e *Entry) link() cipher.Link {
 	return cipher.Link{N: e.N, Op: byte(e.Op), Target: e.Target, Actor: e.Actor, Epoch: e.Epoch, Time: e.Time, Posts: e.Posts, Payload: e.Payload}
 }
 
+// about returns the number of the message that an entry is about, 0 for another entry.
+func (e *Entry) about() uint64 {
+	switch e.Op {
+	case OpPost, OpEdit, OpDelete:
+		return binary.BigEndian.Uint64(e.Target[8:])
+	}
+	return 0
+}
+
 var errDamagedLog = &Error{Kind: Denied, Msg: "This room's record does not pass its integrity check, so nothing can be added to it. Tell the person who runs this server."}
 
 // append adds an entry to a room's log: numbered, chained, stored, and announced after the commit.
-// The caller fills Room, Op, Target, Actor and Payload, and of a post envelope and revision.
+// The caller fills Room, Op, Target, Actor and Payload.
 func (c *change) append(e *Entry) error {
 	h, err := c.head(e.Room)
 	if err != nil {
 		return err
+	}
+	if damage, _ := c.s.proofs.status(e.Room); damage != "" {
+		return errDamagedLog
 	}
 	e.N, e.Epoch, e.Time, e.Posts = h.n+1, h.epoch, c.now, h.posts
 	if e.Op == OpPost {
@@ -91,14 +112,34 @@ func (c *change) openEpoch(room, actor ID) error {
 	if err != nil {
 		return err
 	}
-	h.epoch, h.stale = h.epoch+1, false
+	h.epoch, h.stale, h.opened, h.openedPosts = h.epoch+1, false, c.now, h.posts
 	c.heads[room] = h
 	key := cipher.NewRoomKey(room, h.epoch)
-	if err := c.exec("INSERT INTO room_keys (room_id, epoch, wrapped) VALUES (?, ?, ?)", room, h.epoch, c.s.master.SealRoomKey(key)); err != nil {
+	if err := c.exec("INSERT INTO room_keys (room_id, epoch, wrapped) VALUES (?, ?, ?)", room, h.epoch, c.master().SealRoomKey(key)); err != nil {
 		return err
 	}
 	c.keys = append(c.keys, key)
 	return c.append(&Entry{Room: room, Op: OpEpoch, Actor: actor, Payload: key.Commit()})
+}
+
+// Wear of an epoch (SECURITY.md C7).
+const (
+	epochLife  = 90 * 24 * time.Hour
+	epochPosts = 1 << 20
+)
+
+// epochWorn reports whether an epoch has been used long enough. Its opening entry knows.
+func (c *change) epochWorn(room ID, h head) (bool, error) {
+	if h.opened == 0 {
+		var posts uint64
+		err := c.row("SELECT time_ms, posts FROM room_log WHERE room_id = ? AND op = 14 ORDER BY n DESC LIMIT 1", room).Scan(&h.opened, &posts)
+		if err != nil {
+			return false, err
+		}
+		h.openedPosts = posts
+		c.heads[room] = h
+	}
+	return c.now-h.opened > epochLife.Milliseconds() || h.posts-h.openedPosts >= epochPosts, nil
 }
 
 // roomKey returns the key of one epoch, also one that this batch has just made.
@@ -128,7 +169,11 @@ func (s *Store) roomKey(ctx context.Context, db gorm.ConnPool, room ID, epoch ui
 	if err != nil {
 		return nil, err
 	}
-	key, err := s.master.OpenRoomKey(room, epoch, wrapped)
+	master, err := s.masterOf(wrapped)
+	if err != nil {
+		return nil, err
+	}
+	key, err := master.OpenRoomKey(room, epoch, wrapped)
 	if err != nil {
 		return nil, err
 	}
@@ -136,74 +181,89 @@ func (s *Store) roomKey(ctx context.Context, db gorm.ConnPool, room ID, epoch ui
 	return key, nil
 }
 
-const entryColumns = "l.n, l.op, l.target, l.actor, l.epoch, l.time_ms, l.posts, l.payload, l.mac, p.envelope, p.revision"
+// entryRow is an entry as it stands in the database, whatever somebody may have put there.
+type entryRow struct {
+	n, op, epoch, time, posts number
+	target, actor             ID
+	payload, mac              hash
+}
 
-// readLog returns the entries from..to of a room's log in order, with the messages of the posts
-// among them, and verifies each against the one before it. Call it inside a read transaction
-// when the result must fit something else that was read.
+// entryColumns are the columns of an entryRow in the table l, for into.
+const entryColumns = "l.n, l.op, l.target, l.actor, l.epoch, l.time_ms, l.posts, l.payload, l.mac"
+
+func (r *entryRow) into() []any {
+	return []any{&r.n, &r.op, &r.target, &r.actor, &r.epoch, &r.time, &r.posts, &r.payload, &r.mac}
+}
+
+// entry returns the entry, genuine when it is whole and follows from the MAC before it.
+func (r *entryRow) entry(room ID, chain *cipher.Chain, previous [32]byte) *Entry {
+	e := &Entry{
+		Room: room, N: uint64(r.n), Op: Op(r.op), Target: r.target, Actor: r.actor, Epoch: uint32(r.epoch),
+		Time: int64(r.time), Posts: uint64(r.posts), Payload: r.payload, MAC: r.mac,
+	}
+	e.genuine = r.n.within(math.MaxInt64) && r.op.within(math.MaxUint8) && r.epoch.within(math.MaxUint32) && r.posts.within(math.MaxInt64) &&
+		chain.Next(previous, e.link()) == e.MAC
+	return e
+}
+
+// readLog returns the entries from..to of a room's log in order and verifies each against the
+// one before it. Call it inside a read transaction when the result must fit something else
+// that was read.
 func (s *Store) readLog(ctx context.Context, db gorm.ConnPool, room ID, from, to uint64) ([]*Entry, error) {
-	rows, err := db.QueryContext(ctx, `SELECT `+entryColumns+` FROM room_log l
-		LEFT JOIN messages p ON l.op = 7 AND p.room_id = l.room_id AND p.n = l.n
-		WHERE l.room_id = ? AND l.n BETWEEN ? AND ? ORDER BY l.n`, room, max(from, 1)-1, to)
+	rows, err := db.QueryContext(ctx, "SELECT "+entryColumns+" FROM room_log l WHERE room_id = ? AND n BETWEEN ? AND ? ORDER BY n", room, max(from, 1)-1, to)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	chain := s.service.Chain(room)
 	var entries []*Entry
-	last := &Entry{MAC: chain.Genesis()} // what entry 1 is chained to
+	last := mark{mac: chain.Genesis()} // what entry 1 is chained to
 	for rows.Next() {
-		e := &Entry{Room: room}
-		var payload, mac hash
-		var revision sql.NullInt64
-		if err := rows.Scan(&e.N, &e.Op, &e.Target, &e.Actor, &e.Epoch, &e.Time, &e.Posts, &payload, &mac, &e.envelope, &revision); err != nil {
+		var r entryRow
+		if err := rows.Scan(r.into()...); err != nil {
 			return nil, err
 		}
-		e.Payload, e.MAC, e.revision = payload, mac, uint32(revision.Int64)
-		e.genuine = e.N == last.N+1 && chain.Next(last.MAC, e.link()) == e.MAC
+		e := r.entry(room, chain, last.mac)
+		e.genuine = e.genuine && e.N == last.n+1
 		if e.N >= from {
 			entries = append(entries, e)
 		}
-		last = e
+		last = mark{e.N, e.MAC}
 	}
 	return entries, rows.Err()
 }
 
-// readHead reads where a room's log ends and verifies the entry there.
+// readHead reads where a room's log ends and verifies the entry there. A log that goes on
+// behind its end is damaged as well.
 func readHead(ctx context.Context, db gorm.ConnPool, service *cipher.Service, room ID) (head, error) {
-	var h head
+	var n, epoch number
 	var mac hash
-	err := db.QueryRowContext(ctx, "SELECT head_n, head_mac, epoch, epoch_stale FROM rooms WHERE id = ?", room).Scan(&h.n, &mac, &h.epoch, &h.stale)
-	if err == sql.ErrNoRows {
-		return head{}, errNotFound
-	}
+	var stale bool // somebody left after the epoch began
+	err := db.QueryRowContext(ctx, `SELECT head_n, head_mac, epoch, EXISTS (SELECT 1 FROM room_log WHERE room_id = ?1 AND op = 3
+		AND n > (SELECT max(n) FROM room_log WHERE room_id = ?1 AND op = 14)) FROM rooms WHERE id = ?1`, room).Scan(&n, &mac, &epoch, &stale)
 	if err != nil {
-		return head{}, err
+		return head{}, noRow(err, errNotFound)
 	}
-	h.mac = mac
+	h := head{n: uint64(n), mac: mac, epoch: uint32(epoch), stale: stale}
 	chain := service.Chain(room)
-	if h.n == 0 {
-		if h.mac != chain.Genesis() {
-			return head{}, errDamagedLog
-		}
+	previous := hash(chain.Genesis())
+	if h.n == 0 && h.mac == chain.Genesis() {
 		return h, nil
 	}
-	e := Entry{Room: room, N: h.n}
-	var payload, stored hash
-	previous := hash(chain.Genesis())
-	err = db.QueryRowContext(ctx, "SELECT op, target, actor, epoch, time_ms, posts, payload, mac FROM room_log WHERE room_id = ? AND n = ?", room, h.n).
-		Scan(&e.Op, &e.Target, &e.Actor, &e.Epoch, &e.Time, &e.Posts, &payload, &stored)
-	if err == nil && h.n > 1 {
-		err = db.QueryRowContext(ctx, "SELECT mac FROM room_log WHERE room_id = ? AND n = ?", room, h.n-1).Scan(&previous)
+	var r entryRow
+	var beyond bool
+	err = db.QueryRowContext(ctx, "SELECT "+entryColumns+", EXISTS (SELECT 1 FROM room_log b WHERE b.room_id = l.room_id AND b.n > l.n) FROM room_log l WHERE room_id = ? AND n = ?", room, n).
+		Scan(append(r.into(), &beyond)...)
+	if err == nil && n > 1 {
+		err = db.QueryRowContext(ctx, "SELECT mac FROM room_log WHERE room_id = ? AND n = ?", room, n-1).Scan(&previous)
 	}
 	if err != nil && err != sql.ErrNoRows {
 		return head{}, err
 	}
-	e.Payload = payload
-	if err != nil || stored != mac || chain.Next(previous, e.link()) != h.mac || e.Epoch != h.epoch {
-		return head{}, fmt.Errorf("head %d of room %s: %w", h.n, room, errDamagedLog)
+	if e := r.entry(room, chain, previous); err != nil || beyond || !e.genuine || e.MAC != h.mac || number(e.Epoch) != epoch {
+		return head{}, fmt.Errorf("head %d of room %s: %w", n, room, errDamagedLog)
 	}
-	h.posts = e.Posts
+	h.posts = uint64(r.posts)
 	return h, nil
 }
 

@@ -2,7 +2,7 @@ package models
 
 import (
 	"context"
-	"log/slog"
+	"strings"
 
 	"gorm.io/gorm"
 
@@ -35,8 +35,12 @@ func (s *Store) Member(ctx context.Context, user ID, room string) (Membership, e
 	if err != nil {
 		return Membership{}, err
 	}
-	pool := s.read.Statement.ConnPool
-	return s.membership(ctx, pool, id, user)
+	var m Membership
+	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
+		m, err = s.membership(ctx, db, id, user)
+		return err
+	})
+	return m, err
 }
 
 // membership reads one membership, in the transaction that will use it.
@@ -55,18 +59,18 @@ func (s *Store) membership(ctx context.Context, db gorm.ConnPool, room, user ID)
 // any that the room's log does not confirm (SECURITY.md C14): whoever can write the database
 // but has no key must not be able to let himself in or raise his role.
 func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string, args ...any) ([]Membership, error) {
-	rows, err := db.QueryContext(ctx, `SELECT m.room_id, m.user_id, m.role, m.joined_n,
-			e.n, e.op, e.target, e.actor, e.epoch, e.time_ms, e.posts, e.payload, e.mac, coalesce(ep.mac, zeroblob(32)),
-			j.n, j.op, j.target, j.actor, j.epoch, j.time_ms, j.posts, j.payload, j.mac, coalesce(jp.mac, zeroblob(32))
-		FROM memberships m
-		JOIN room_log e ON e.room_id = m.room_id AND e.n = m.entry_n
-		LEFT JOIN room_log ep ON ep.room_id = m.room_id AND ep.n = m.entry_n - 1
-		JOIN room_log j ON j.room_id = m.room_id AND j.n = m.joined_n
-		LEFT JOIN room_log jp ON jp.room_id = m.room_id AND jp.n = m.joined_n - 1
-		WHERE `+where+`
-			AND NOT EXISTS (SELECT 1 FROM room_log l WHERE l.room_id = m.room_id AND l.target = m.user_id
+	rows, err := db.QueryContext(ctx, `SELECT m.room_id, m.user_id, m.role, m.entry_n, m.joined_n, coalesce(r.state, 0),
+			`+strings.ReplaceAll(entryColumns, "l.", "e.")+`, coalesce(ep.mac, zeroblob(32)),
+			`+strings.ReplaceAll(entryColumns, "l.", "j.")+`, coalesce(jp.mac, zeroblob(32)),
+			EXISTS (SELECT 1 FROM room_log l WHERE l.room_id = m.room_id AND l.target = m.user_id
 				AND l.n > m.joined_n AND l.op IN `+membershipOps+` AND (l.n > m.entry_n OR l.op <> 6))
-		ORDER BY m.room_id, m.joined_n`, args...)
+		FROM memberships m
+		LEFT JOIN rooms r ON r.id = m.room_id
+		LEFT JOIN room_log e ON e.room_id = m.room_id AND e.n = m.entry_n
+		LEFT JOIN room_log ep ON ep.room_id = m.room_id AND ep.n = m.entry_n - 1
+		LEFT JOIN room_log j ON j.room_id = m.room_id AND j.n = m.joined_n
+		LEFT JOIN room_log jp ON jp.room_id = m.room_id AND jp.n = m.joined_n - 1
+		WHERE `+where+` ORDER BY m.room_id, m.joined_n`, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -75,23 +79,38 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 	var chain *cipher.Chain // of the row's room; rows of one room follow each other
 	for rows.Next() {
 		var m Membership
-		var e, j Entry
-		var ePayload, eMAC, ePrevious, jPayload, jMAC, jPrevious hash
-		if err := rows.Scan(&m.Room, &m.User, &m.Role, &m.joined,
-			&e.N, &e.Op, &e.Target, &e.Actor, &e.Epoch, &e.Time, &e.Posts, &ePayload, &eMAC, &ePrevious,
-			&j.N, &j.Op, &j.Target, &j.Actor, &j.Epoch, &j.Time, &j.Posts, &jPayload, &jMAC, &jPrevious); err != nil {
+		var entryN, joinedN, state, overtaken number
+		var e, j entryRow
+		var ePrevious, jPrevious hash
+		into := append([]any{&m.Room, &m.User, &m.Role, &entryN, &joinedN, &state}, append(e.into(), &ePrevious)...)
+		if err := rows.Scan(append(append(into, j.into()...), &jPrevious, &overtaken)...); err != nil {
 			return nil, err
 		}
-		e.Payload, e.MAC, j.Payload, j.MAC = ePayload, eMAC, jPayload, jMAC
+		if state != roomOpen {
+			continue
+		}
 		if len(found) == 0 || found[len(found)-1].Room != m.Room {
 			chain = s.service.Chain(m.Room)
 		}
-		if chain.Next(ePrevious, e.link()) != e.MAC || chain.Next(jPrevious, j.link()) != j.MAC ||
-			e.Target != m.User || j.Target != m.User || j.Op != OpCreate && j.Op != OpJoin || !e.grants(m.Role) {
-			s.o.Log.LogAttrs(ctx, slog.LevelError, "a membership is not in the room's log and is ignored",
-				slog.String("room", m.Room.String()), slog.String("user", m.User.String()))
+		latest, join := e.entry(m.Room, chain, ePrevious), j.entry(m.Room, chain, jPrevious)
+		sound := overtaken == 0 && latest.genuine && join.genuine && latest.Target == m.User && join.Target == m.User &&
+			(join.Op == OpCreate || join.Op == OpJoin) && latest.grants(m.Role)
+		if sound {
+			switch err := s.proofs.stands(latest, since(db)); err {
+			case nil:
+			case cipher.ErrAuth:
+				sound = false
+			case errMoved:
+				return nil, err
+			default: // destroyed
+				continue
+			}
+		}
+		if !sound {
+			s.fault(m.Room, latest.N, faultMember, "a membership is not what the room's log says and is ignored")
 			continue
 		}
+		m.joined = join.N
 		found = append(found, m)
 	}
 	return found, rows.Err()
@@ -197,6 +216,9 @@ func (s *Store) Join(ctx context.Context, user ID, code string) (ID, error) {
 			return err
 		}
 		c.after = append(c.after, func() { s.o.Hub.Touch(room) })
+		if err := c.audit("room.join", user, room.String()); err != nil {
+			return err
+		}
 		return c.addMember(e, Plain)
 	})
 	if err != nil {
@@ -239,7 +261,7 @@ func (s *Store) Leave(ctx context.Context, m Membership) error {
 			s.o.Hub.EndMember(m.Room, m.User)
 			s.o.Hub.Touch(m.Room)
 		})
-		return nil
+		return c.audit(auditLeave, m.User, m.Room.String())
 	})
 }
 

@@ -114,22 +114,41 @@ CREATE TABLE messages (
 );
 CREATE UNIQUE INDEX messages_n ON messages (room_id, n);
 CREATE UNIQUE INDEX messages_client ON messages (room_id, author, client_id) WHERE client_id IS NOT NULL;
+`, `
+ALTER TABLE rooms ADD COLUMN state INTEGER NOT NULL DEFAULT 0;       -- 0 open, 1 being destroyed, 2 destroyed
+ALTER TABLE rooms DROP COLUMN epoch_stale;                           -- the log knows it
+CREATE INDEX room_log_epochs ON room_log (room_id, n) WHERE op = 14; -- when an epoch began, and whether somebody
+CREATE INDEX room_log_leaves ON room_log (room_id, n) WHERE op = 3;  -- left since, without a scan
+CREATE TABLE audit_log (
+	n       INTEGER PRIMARY KEY,
+	time_ms INTEGER NOT NULL,
+	event   TEXT NOT NULL,
+	actor   BLOB NOT NULL,             -- user id; zero: the server itself or somebody unknown
+	session BLOB NOT NULL,             -- session hash; empty: none
+	address TEXT NOT NULL,
+	object  TEXT NOT NULL,             -- what it is about: an id, "room id n", a key's name
+	outcome TEXT NOT NULL,
+	mac     BLOB NOT NULL
+);
 `}
 
-func migrate(ctx context.Context, db *sql.DB) error {
-	var version int
+// anchorsSince is the first schema whose databases always have anchors beside them.
+const anchorsSince = 2
+
+// migrate brings the database to the newest schema and returns which one it had, 0 for none.
+func migrate(ctx context.Context, db *sql.DB) (version int, err error) {
 	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-		return err
+		return 0, err
 	}
 	if version > len(migrations) {
-		return fmt.Errorf("the database was written by a newer Conclave (schema %d, this program knows %d): use that one", version, len(migrations))
+		return 0, fmt.Errorf("the database was written by a newer Conclave (schema %d, this program knows %d): use that one", version, len(migrations))
 	}
 	for i := version; i < len(migrations); i++ {
 		if err := migrateTo(ctx, db, i+1); err != nil {
-			return fmt.Errorf("migration %d: %w", i+1, err)
+			return 0, fmt.Errorf("migration %d: %w", i+1, err)
 		}
 	}
-	return nil
+	return version, nil
 }
 
 func migrateTo(ctx context.Context, db *sql.DB, version int) error {

@@ -50,6 +50,8 @@ type Options struct {
 	SessionLifetime time.Duration    // and this long after the sign-in in any case
 	LimitScale      int              // multiplies every count of the limits; 0 is 1
 	AppHost         string           // a word that is no password here
+	Credentials     string           // $CREDENTIALS_DIRECTORY: where a service manager puts the key file; may be empty
+	AcceptRollback  bool             // let history go on from a database older than its anchors, once
 }
 
 // Store is an open data folder.
@@ -58,13 +60,21 @@ type Store struct {
 	lock    *flock.Flock
 	write   *gorm.DB // one connection
 	read    *gorm.DB // many, read only
-	master  *cipher.Master
+	masters masters
 	service *cipher.Service
 	keys    *lru.Cache[keyID, *cipher.RoomKey]
 	hasher  *hasher
 	lane    *lane
+	proofs  proofs
+	alarm   alarm
+	life    context.Context // until Close; of the background work that the store itself does
 	stop    context.CancelFunc
 	tasks   sync.WaitGroup
+
+	anchorsMu   sync.Mutex
+	anchors     anchors
+	anchorsText []byte // as last written
+	upgraded    bool   // the database comes from a version that had no anchors
 }
 
 type keyID struct {
@@ -75,12 +85,10 @@ type keyID struct {
 const (
 	databaseName = "conclave.db"
 	readers      = 4
+	readOnly     = "&mode=ro&_query_only=1"
 )
 
-// Open takes the data folder for this process, makes what is missing in it, and starts the
-// writer. It fails with ErrKey or ErrModes (errors.Is) when the key file is the reason, and
-// with one sentence for the operator in every case.
-func Open(o Options) (*Store, error) {
+func newStore(o Options) *Store {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -89,6 +97,14 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{o: o, hasher: newHasher(32 * o.LimitScale)}
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
+	return s
+}
+
+// Open takes the data folder for this process, makes what is missing in it, and starts the
+// writer. It fails with ErrKey or ErrModes (errors.Is) when the key file is the reason, and
+// with one sentence for the operator in every case.
+func Open(o Options) (*Store, error) {
+	s := newStore(o)
 	if err := s.openFolder(); err != nil {
 		return nil, err
 	}
@@ -96,16 +112,64 @@ func Open(o Options) (*Store, error) {
 		s.closeFiles()
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	s.stop = stop
+	s.life, s.stop = context.WithCancel(context.Background())
 	s.lane = newLane(s)
-	s.tasks.Go(func() { s.lane.run(ctx) })
-	s.tasks.Go(func() { s.sweep(ctx) })
+	s.tasks.Go(func() { s.lane.run(s.life) })
+	if err := s.checkAnchors(s.life); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if socket, err := s.listenControl(); err != nil {
+		s.o.Log.Warn("commands cannot ask this server while it runs", "error", err)
+	} else {
+		s.tasks.Go(func() { s.control(s.life, socket) })
+	}
+	s.tasks.Go(func() { s.sweep(s.life) })
+	s.tasks.Go(func() { s.shred(s.life) })
+	s.tasks.Go(func() { s.proveRooms(s.life) })
 	return s, nil
 }
 
-// Close answers what is already in the lane, then closes the database and releases the folder.
+// OpenToRead opens a data folder for verifying and copying it, beside a server or without one.
+// Nothing in it is changed, and the store can do nothing else.
+func OpenToRead(o Options) (*Store, error) {
+	s := newStore(o)
+	path := filepath.Join(s.o.Dir, databaseName)
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("there is no database in %s: name its folder with --data", s.o.Dir)
+	}
+	var err error
+	if s.read, err = s.connect(path, readOnly, readers); err != nil {
+		return nil, err
+	}
+	check, err := checkValue(s.readPool())
+	if err == nil && check == nil {
+		err = fmt.Errorf("the database in %s was never used", s.o.Dir)
+	}
+	if err == nil {
+		err = s.openMaster(check)
+	}
+	if err == nil {
+		err = s.openService(false)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.closeFiles())
+	}
+	s.life, s.stop = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Close answers what is already in the lane, writes the anchors, closes the database and
+// releases the folder.
 func (s *Store) Close() error {
+	if s.write == nil {
+		return s.close()
+	}
+	s.stop()
+	s.tasks.Wait()
+	return errors.Join(s.writeAnchors(context.Background()), s.closeFiles())
+}
+
+func (s *Store) close() error {
 	s.stop()
 	s.tasks.Wait()
 	return s.closeFiles()
@@ -127,7 +191,9 @@ func (s *Store) closeFiles() error {
 			errs = append(errs, pool.Close())
 		}
 	}
-	errs = append(errs, s.lock.Unlock())
+	if s.lock != nil {
+		errs = append(errs, s.lock.Unlock())
+	}
 	return errors.Join(errs...)
 }
 
@@ -172,17 +238,36 @@ func (s *Store) openDatabase() error {
 	if err != nil {
 		return err
 	}
-	if s.master, err = s.openMaster(check); err != nil {
+	if err := s.openMaster(check); err != nil {
 		return err
 	}
-	if err := migrate(context.Background(), pool); err != nil {
+	before, err := migrate(context.Background(), pool)
+	if err != nil {
 		return err
 	}
+	s.upgraded = before > 0 && before < anchorsSince
 	if err := s.openService(check == nil); err != nil {
 		return err
 	}
-	s.read, err = s.connect(path, "&mode=ro&_query_only=1", readers)
+	s.read, err = s.connect(path, readOnly, readers)
 	return err
+}
+
+// openPool is the writer, or the readers of a store that only reads.
+func (s *Store) openPool() *gorm.DB {
+	if s.write != nil {
+		return s.write
+	}
+	return s.read
+}
+
+// readPool is the readers' pool for plain SQL.
+func (s *Store) readPool() *sql.DB {
+	pool, err := s.read.DB()
+	if err != nil {
+		panic(err) // connect has asked for it already
+	}
+	return pool
 }
 
 // driverName is go-sqlite3 with the one protection that its DSN cannot express: no SQL
@@ -251,23 +336,18 @@ func checkValue(db *sql.DB) (check []byte, err error) {
 
 // openMaster finds the key file that belongs to the database (SECURITY.md C8). It makes one
 // only when there is neither a key nor a used database.
-func (s *Store) openMaster(check []byte) (*cipher.Master, error) {
-	dir := filepath.Join(s.o.Dir, "keys")
+func (s *Store) openMaster(check []byte) error {
+	dir := s.keyDir()
 	files, err := cipher.FindKeyFiles(dir)
 	if err != nil {
-		return nil, keyError(err)
+		return keyError(err)
 	}
 	if check == nil {
-		if len(files) == 0 {
-			return cipher.CreateKeyFile(dir, s.o.Now())
-		}
-		s.o.Log.Warn("a new database is made with a key file that was already there", "file", files[len(files)-1])
-		master, err := cipher.LoadKeyFile(files[len(files)-1])
-		return master, keyError(err)
+		return s.firstMaster(dir, files)
 	}
 	id, err := cipher.MasterOf(check)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the database's check value is damaged, restore a backup", ErrKey)
+		return fmt.Errorf("%w: the database's check value is damaged, restore a backup", ErrKey)
 	}
 	wanted := filepath.Join(dir, fmt.Sprintf("mk-%08x.key", id))
 	for _, file := range files {
@@ -277,15 +357,33 @@ func (s *Store) openMaster(check []byte) (*cipher.Master, error) {
 	}
 	master, err := cipher.LoadKeyFile(wanted)
 	if errors.Is(err, cipher.ErrKeyMissing) && len(files) > 0 {
-		return nil, fmt.Errorf("%w: key %s does not open this database, which wants %s: put that file back", ErrKey, filepath.Base(files[0]), wanted)
+		return fmt.Errorf("%w: key %s does not open this database, which wants %s: put that file back", ErrKey, filepath.Base(files[0]), wanted)
 	}
 	if err != nil {
-		return nil, keyError(err)
+		return keyError(err)
 	}
 	if err := master.OpenCheck(check); err != nil {
-		return nil, fmt.Errorf("%w: key %s does not open this database, which wants the key with the same name that it was made with: restore it from your copy", ErrKey, wanted)
+		return fmt.Errorf("%w: key %s does not open this database, which wants the key with the same name that it was made with: restore it from your copy", ErrKey, wanted)
 	}
-	return master, nil
+	s.masters.use(master)
+	return nil
+}
+
+// firstMaster is for a database that was never used: the key that lies there already, or a new one.
+func (s *Store) firstMaster(dir string, files []string) error {
+	var master *cipher.Master
+	var err error
+	if len(files) == 0 {
+		master, err = cipher.CreateKeyFile(dir, s.o.Now())
+	} else {
+		s.o.Log.Warn("a new database is made with a key file that was already there", "file", files[len(files)-1])
+		master, err = cipher.LoadKeyFile(files[len(files)-1])
+	}
+	if err != nil {
+		return keyError(err)
+	}
+	s.masters.use(master)
+	return nil
 }
 
 func keyError(err error) error {
@@ -306,18 +404,21 @@ func (s *Store) openService(fresh bool) error {
 		s.service = cipher.NewService()
 		return s.write.Transaction(func(tx *gorm.DB) error {
 			const insert = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
-			if err := tx.Exec(insert, "service", s.master.SealService(s.service)).Error; err != nil {
+			if err := tx.Exec(insert, "service", s.masters.now().SealService(s.service)).Error; err != nil {
 				return err
 			}
-			return tx.Exec(insert, "check", s.master.SealCheck()).Error
+			return tx.Exec(insert, "check", s.masters.now().SealCheck()).Error
 		})
 	}
 	var sealed []byte
-	if err := s.write.Raw("SELECT value FROM meta WHERE name = 'service'").Row().Scan(&sealed); err != nil {
+	if err := s.openPool().Raw("SELECT value FROM meta WHERE name = 'service'").Row().Scan(&sealed); err != nil {
 		return fmt.Errorf("%w: the database holds no service secret, restore a backup", ErrKey)
 	}
-	var err error
-	if s.service, err = s.master.OpenService(sealed); err != nil {
+	master, err := s.masterOf(sealed) // a rotation may have run since the check value was read
+	if err == nil {
+		s.service, err = master.OpenService(sealed)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: the database's service secret is damaged, restore a backup", ErrKey)
 	}
 	return nil

@@ -120,8 +120,8 @@ func (s *Store) CreateRoom(ctx context.Context, owner ID, name string) (ID, erro
 			return invalid("name", "You own %d rooms, and there can be no more. Leave one first.", owned)
 		}
 		genesis := s.service.Chain(room).Genesis()
-		err := c.exec(`INSERT INTO rooms (id, name, name_n, code, code_n, code_index, incarnation, epoch, epoch_stale, head_n, head_mac)
-			VALUES (?, x'', 0, x'', 0, NULL, ?, 0, 0, 0, ?)`, room, incarnation[:8], genesis[:])
+		err := c.exec(`INSERT INTO rooms (id, name, name_n, code, code_n, code_index, incarnation, epoch, head_n, head_mac)
+			VALUES (?, x'', 0, x'', 0, NULL, ?, 0, 0, ?)`, room, incarnation[:8], genesis[:])
 		if err != nil {
 			return err
 		}
@@ -144,9 +144,27 @@ func (s *Store) CreateRoom(ctx context.Context, owner ID, name string) (ID, erro
 		if err != nil {
 			return err
 		}
+		if err := c.audit("room.create", owner, room.String()); err != nil {
+			return err
+		}
 		return c.addMember(create, Owner)
 	})
 	return room, err
+}
+
+// TurnEpoch gives the room a new key for everything that is written from now on. Only the owner
+// may ask for it; a departure does it by itself.
+func (s *Store) TurnEpoch(ctx context.Context, m Membership) error {
+	return s.lane.do(ctx, func(c *change) error {
+		now, err := s.membership(c.ctx, c.db, m.Room, m.User)
+		if err != nil {
+			return err
+		}
+		if now.Role != Owner {
+			return &Error{Kind: Denied, Msg: "Only the owner can give the room a new key."}
+		}
+		return c.openEpoch(m.Room, m.User)
+	})
 }
 
 // Card is one room in the list of a person's rooms.
@@ -162,6 +180,7 @@ type Card struct {
 func (s *Store) Rooms(ctx context.Context, user ID) ([]Card, error) {
 	var cards []Card
 	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
+		cards = nil
 		mine, err := s.memberships(ctx, db, "m.user_id = ?", user)
 		if err != nil {
 			return err
@@ -210,35 +229,55 @@ type roomRow struct {
 	name        string
 	code        string
 	incarnation []byte
-	head        uint64
+	head        mark
 }
 
 // readRoom opens a room's name and code. cipher.ErrAuth means that one of them is not what was written.
 func (s *Store) readRoom(ctx context.Context, db gorm.ConnPool, room ID) (roomRow, error) {
 	var r roomRow
-	var sealedName, sealedCode []byte
-	var nameN, codeN uint64
-	err := db.QueryRowContext(ctx, "SELECT name, name_n, code, code_n, incarnation, head_n FROM rooms WHERE id = ?", room).
-		Scan(&sealedName, &nameN, &sealedCode, &codeN, &r.incarnation, &r.head)
+	var sealedName, sealedCode, incarnation blob
+	var nameN, codeN, headN number
+	var mac hash
+	err := db.QueryRowContext(ctx, "SELECT name, name_n, code, code_n, incarnation, head_n, head_mac FROM rooms WHERE id = ?", room).
+		Scan(&sealedName, &nameN, &sealedCode, &codeN, &incarnation, &headN, &mac)
 	if err != nil {
 		return r, noRow(err, errNotFound)
 	}
+	r.incarnation, r.head = incarnation, mark{uint64(max(headN, 0)), mac}
 	key, err := s.roomKey(ctx, db, room, cipher.EpochOf(sealedName))
 	if err != nil {
 		return r, err
 	}
-	name, err := key.OpenName(nameN, sealedName)
+	name, err := key.OpenName(uint64(nameN), sealedName)
 	if err != nil {
 		return r, err
 	}
 	r.name = string(name)
-	r.code, err = s.service.OpenRoomCode(room, codeN, sealedCode)
+	r.code, err = s.service.OpenRoomCode(room, uint64(codeN), sealedCode)
 	return r, err
 }
 
-// snapshot runs f in one read transaction, so that everything it reads fits together.
+// view is a read transaction, with the moment before it began: what was noted later is not to be
+// held against what it shows.
+type view struct {
+	gorm.ConnPool
+	since uint64
+}
+
+// snapshot runs f in one read transaction, so that everything it reads fits together. When
+// something that it read was changed in between (errMoved) it reads again, while the lane waits.
 func (s *Store) snapshot(ctx context.Context, f func(gorm.ConnPool) error) error {
-	return s.read.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return f(tx.Statement.ConnPool) })
+	read := func() error {
+		since := s.proofs.now()
+		return s.read.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return f(view{tx.Statement.ConnPool, since}) })
+	}
+	err := read()
+	if errors.Is(err, errMoved) {
+		s.lane.quiet.RLock()
+		defer s.lane.quiet.RUnlock()
+		err = read()
+	}
+	return err
 }
 
 // noRow turns the absence of a row into the given error.

@@ -92,7 +92,7 @@ func (t Sessions) FindCtx(ctx context.Context, token string) ([]byte, bool, erro
 	}
 	data, err := t.s.service.OpenSession(hash, row.UserID, row.AuthMS, row.Data)
 	if err != nil {
-		t.s.o.Log.Error("a session failed its integrity check and is ignored")
+		t.s.alarmOn(faultSession, row.UserID.String())
 		return nil, false, nil
 	}
 	return data, true, nil

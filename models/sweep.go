@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"gorm.io/gorm"
+
 	"conclave/models/feed"
 )
 
@@ -19,8 +21,9 @@ const (
 // sweep is the net under what is done at once elsewhere: it ends streams whose session or
 // membership is gone, and deletes rows that nobody can use any more.
 func (s *Store) sweep(ctx context.Context) {
-	streams, purge := time.NewTicker(streamsEvery), time.NewTicker(purgeEvery)
+	streams, anchor, purge := time.NewTicker(streamsEvery), time.NewTicker(anchorsEvery), time.NewTicker(purgeEvery)
 	defer streams.Stop()
+	defer anchor.Stop()
 	defer purge.Stop()
 	for {
 		var err error
@@ -30,6 +33,8 @@ func (s *Store) sweep(ctx context.Context) {
 		case <-streams.C:
 			open := s.o.Hub.Open()
 			err = errors.Join(s.sweepSessions(ctx, open), s.sweepMembers(ctx, open))
+		case <-anchor.C:
+			err = s.writeAnchors(ctx)
 		case <-purge.C:
 			err = s.purge(ctx)
 		}
@@ -74,7 +79,12 @@ func (s *Store) sweepMembers(ctx context.Context, open []feed.Listener) error {
 		byRoom[l.Topic] = append(byRoom[l.Topic], l)
 	}
 	for room, listeners := range byRoom {
-		members, err := s.memberships(ctx, s.read.Statement.ConnPool, "m.room_id = ?", room)
+		var members []Membership
+		err := s.snapshot(ctx, func(db gorm.ConnPool) error {
+			var err error
+			members, err = s.memberships(ctx, db, "m.room_id = ?", room)
+			return err
+		})
 		if err != nil {
 			return err
 		}

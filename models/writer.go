@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 	"time"
 
 	"gorm.io/gorm"
@@ -26,13 +27,18 @@ import (
 const (
 	batchSize   = 128
 	changeLimit = 10 * time.Second // for a whole batch, so that a stuck disk becomes an error
+
+	exclusiveLimit = 10 * time.Minute
 )
 
 type lane struct {
 	s       *Store
 	jobs    chan *job
+	stopped chan struct{}             // closed when nothing runs any more
+	quiet   sync.RWMutex              // held while a batch is committed and noted
 	heads   map[ID]head               // committed
 	pending map[ID]head               // moved by the batch that is being written
+	rotated *cipher.Master            // the new master key of that batch
 	minted  map[keyID]*cipher.RoomKey // the keys that this batch has made
 }
 
@@ -40,6 +46,8 @@ type job struct {
 	ctx  context.Context
 	run  func(*change) error
 	done chan error
+
+	limit time.Duration // how long its batch may take
 }
 
 // head is what the lane knows of the end of a room's log.
@@ -49,6 +57,9 @@ type head struct {
 	posts uint64
 	epoch uint32
 	stale bool // the next post opens a new epoch
+
+	opened      int64  // when the epoch began, 0 when that was not looked up yet
+	openedPosts uint64 // and how many posts there were
 }
 
 // change is one savepoint: what it may touch, and what is to be announced if it holds.
@@ -56,7 +67,6 @@ type change struct {
 	s      *Store
 	ctx    context.Context
 	db     gorm.ConnPool // the batch's transaction
-	gorm   *gorm.DB      // the same, for the tables that are mapped
 	now    int64
 	from   map[ID]head       // where this change found a room's log
 	heads  map[ID]head       // and where it leaves it
@@ -66,27 +76,49 @@ type change struct {
 }
 
 func newLane(s *Store) *lane {
-	return &lane{s: s, jobs: make(chan *job, 4*batchSize), heads: map[ID]head{}}
+	return &lane{s: s, jobs: make(chan *job, 4*batchSize), stopped: make(chan struct{}), heads: map[ID]head{}}
 }
 
 // do runs f in the lane and returns when its change is durable and announced, or refused.
 // A caller that gives up while its change waits is skipped; later than that the change holds.
 func (l *lane) do(ctx context.Context, f func(*change) error) error {
-	j := &job{ctx: ctx, run: f, done: make(chan error, 1)}
+	return l.ask(ctx, &job{ctx: ctx, run: f, limit: changeLimit})
+}
+
+// exclusive is do for work on the whole database, which may take longer than a change of a
+// room. Once begun, it is waited for.
+func (l *lane) exclusive(ctx context.Context, f func(*change) error) error {
+	return l.ask(context.WithoutCancel(ctx), &job{ctx: ctx, run: f, limit: exclusiveLimit})
+}
+
+func (l *lane) ask(patience context.Context, j *job) error {
+	j.done = make(chan error, 1)
 	select {
 	case l.jobs <- j:
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-patience.Done():
+		return patience.Err()
+	case <-l.stopped:
+		return errStopped
 	}
 	select {
 	case err := <-j.done:
 		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-patience.Done():
+		return patience.Err()
+	case <-l.stopped:
+	}
+	select {
+	case err := <-j.done: // answered with its last breath
+		return err
+	default:
+		return errStopped
 	}
 }
 
+var errStopped = errors.New("the server is stopping")
+
 func (l *lane) run(ctx context.Context) {
+	defer close(l.stopped)
 	for {
 		select {
 		case first := <-l.jobs:
@@ -114,11 +146,16 @@ func (l *lane) waiting(first *job) []*job {
 }
 
 func (l *lane) batch(jobs []*job) {
-	ctx, cancel := context.WithTimeout(context.Background(), changeLimit)
+	limit := time.Duration(0)
+	for _, j := range jobs {
+		limit = max(limit, j.limit)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	answers := make([]error, len(jobs))
 	var held []*change
-	l.pending, l.minted = map[ID]head{}, map[keyID]*cipher.RoomKey{}
+	l.quiet.Lock()
+	l.pending, l.minted, l.rotated = map[ID]head{}, map[keyID]*cipher.RoomKey{}, nil
 	err := l.s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		for i, j := range jobs {
 			if answers[i] = j.ctx.Err(); answers[i] != nil {
@@ -135,6 +172,15 @@ func (l *lane) batch(jobs []*job) {
 	})
 	if err == nil {
 		maps.Copy(l.heads, l.pending)
+		if l.rotated != nil {
+			l.s.masters.use(l.rotated)
+		}
+		for _, c := range held {
+			l.s.proofs.advance(c.entries())
+		}
+	}
+	l.quiet.Unlock()
+	if err == nil {
 		for _, c := range held {
 			c.announce()
 		}
@@ -150,7 +196,7 @@ func (l *lane) batch(jobs []*job) {
 // try runs one change in a savepoint. A failure leaves the batch as if the change had never been
 // asked for, or is errBatchLost.
 func (l *lane) try(ctx context.Context, tx *gorm.DB, j *job) (*change, error) {
-	c := &change{s: l.s, ctx: ctx, db: tx.Statement.ConnPool, gorm: tx, now: l.s.now(), from: map[ID]head{}, heads: map[ID]head{}}
+	c := &change{s: l.s, ctx: ctx, db: tx.Statement.ConnPool, now: l.s.now(), from: map[ID]head{}, heads: map[ID]head{}}
 	if err := c.exec("SAVEPOINT change"); err != nil {
 		return nil, err
 	}
@@ -189,6 +235,20 @@ func (c *change) announce() {
 	for _, e := range c.events {
 		c.s.o.Hub.Publish(e)
 	}
+}
+
+// entries are what this change has added to the logs.
+func (c *change) entries() []*Entry {
+	entries := make([]*Entry, len(c.events))
+	for i, e := range c.events {
+		entries[i] = e.Entry.(*Entry)
+	}
+	return entries
+}
+
+// audit writes an event into the audit log, in the same transaction.
+func (c *change) audit(event string, actor ID, object string) error {
+	return c.s.appendAudit(c.ctx, c.db, Audit{Event: event, Actor: actor, Object: object, Outcome: "done"})
 }
 
 // exec is for statements that touch a row for each message: plain SQL through the
@@ -231,8 +291,8 @@ func (c *change) storeHeads() error {
 			continue
 		}
 		result, err := c.db.ExecContext(c.ctx,
-			"UPDATE rooms SET head_n = ?, head_mac = ?, epoch = ?, epoch_stale = ? WHERE id = ? AND head_n = ? AND head_mac = ?",
-			h.n, h.mac[:], h.epoch, h.stale, id, old.n, old.mac[:])
+			"UPDATE rooms SET head_n = ?, head_mac = ?, epoch = ? WHERE id = ? AND head_n = ? AND head_mac = ? AND epoch = ?",
+			h.n, h.mac[:], h.epoch, id, old.n, old.mac[:], old.epoch)
 		if err != nil {
 			return err
 		}

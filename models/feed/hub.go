@@ -176,11 +176,13 @@ func (h *Hub) EndMember(topic, user ID) {
 	h.end(Revoked, slices.DeleteFunc(slices.Clone(h.users[user]), func(s *Subscription) bool { return s.Topic != topic })...)
 }
 
-// EndUser ends all that user has open, as EndMember does.
-func (h *Hub) EndUser(user ID) {
+// EndTopic ends, as Revoked, every subscription of a topic.
+func (h *Hub) EndTopic(topic ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.end(Revoked, h.users[user]...)
+	if t := h.topics[topic]; t != nil {
+		h.end(Revoked, slices.Clone(t.listeners)...)
+	}
 }
 
 // EndSession ends all that a session has open, as EndMember does.
@@ -188,6 +190,14 @@ func (h *Hub) EndSession(session [32]byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.end(Revoked, h.sessions[session]...)
+}
+
+// Release ends all that a session has open, as Replaced: the streams close without a word, and the browser
+// comes back with the token that the session has by then.
+func (h *Hub) Release(session [32]byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.end(Replaced, h.sessions[session]...)
 }
 
 // Close ends every subscription (Shutdown) and refuses new ones.

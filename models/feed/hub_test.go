@@ -138,7 +138,6 @@ func TestASlowReaderIsCutAndTheOthersAreNot(t *testing.T) {
 func TestNothingPublishedAfterAnEndArrives(t *testing.T) {
 	for name, end := range map[string]func(*Hub, *Subscription){
 		"member removed":  func(h *Hub, s *Subscription) { h.EndMember(s.Topic, s.User) },
-		"user disabled":   func(h *Hub, s *Subscription) { h.EndUser(s.User) },
 		"session revoked": func(h *Hub, s *Subscription) { h.EndSession(s.Session) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,6 +164,17 @@ func TestNothingPublishedAfterAnEndArrives(t *testing.T) {
 	}
 }
 
+func TestTheEndOfATopicEndsAllOfItAndNothingElse(t *testing.T) {
+	h := New(Options{})
+	first, second, elsewhere := listen(t, h, garden, ada), listen(t, h, garden, ben), listen(t, h, ID{0xE}, ada)
+	h.EndTopic(garden)
+	if first.Reason() != Revoked || second.Reason() != Revoked || elsewhere.Reason() != Open {
+		t.Errorf("reasons %v, %v and %v", first.Reason(), second.Reason(), elsewhere.Reason())
+	}
+	elsewhere.Close()
+	settled(t, h)
+}
+
 func TestOwnCloseIsIdempotentAndFirstReasonStays(t *testing.T) {
 	h := New(Options{})
 	s := listen(t, h, garden, ada)
@@ -173,7 +183,7 @@ func TestOwnCloseIsIdempotentAndFirstReasonStays(t *testing.T) {
 	}
 	s.Close()
 	s.Close()
-	h.EndUser(ada)
+	h.EndMember(garden, ada)
 	h.Close()
 	if s.Reason() != Closed {
 		t.Errorf("reason %v", s.Reason())
@@ -333,7 +343,7 @@ func TestClosesAndEndsRacePublishesWithoutDeadlockOrLeak(t *testing.T) {
 				user := users[rand.N(len(users))]
 				switch rand.N(8) {
 				case 0:
-					h.EndUser(user)
+					h.EndTopic(topic)
 				case 1:
 					h.EndMember(topic, user)
 				case 2:

@@ -1,0 +1,162 @@
+package models
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// Audit is one event of the audit log. It holds no secret and no text of anybody: ids, names
+// of events and outcomes.
+type Audit struct {
+	Event   string // "room.destroy", "keys.rotate", "integrity.message" ...
+	Actor   ID
+	Session []byte // keyed hash
+	Address string
+	Object  string
+	Outcome string
+}
+
+const auditLeave = "room.leave"
+
+// encoded is what the MAC of an entry covers: every field behind its length.
+func (a Audit) encoded(n uint64, at int64) []byte {
+	b := binary.BigEndian.AppendUint64(nil, n)
+	b = binary.BigEndian.AppendUint64(b, uint64(at))
+	for _, field := range [][]byte{[]byte(a.Event), a.Actor[:], a.Session, []byte(a.Address), []byte(a.Object), []byte(a.Outcome)} {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(field)))
+		b = append(b, field...)
+	}
+	return b
+}
+
+// appendAudit adds an event in the writer's transaction, which makes its number the next one.
+func (s *Store) appendAudit(ctx context.Context, db gorm.ConnPool, a Audit) error {
+	last, err := readAuditMark(ctx, db)
+	if err != nil {
+		return err
+	}
+	n, at := last.n+1, s.now()
+	if a.Session == nil {
+		a.Session = []byte{}
+	}
+	mac := s.service.AuditNext(last.mac, a.encoded(n, at))
+	_, err = db.ExecContext(ctx, "INSERT INTO audit_log (n, time_ms, event, actor, session, address, object, outcome, mac) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		n, at, a.Event, a.Actor, a.Session, a.Address, a.Object, a.Outcome, mac[:])
+	return err
+}
+
+func readAuditMark(ctx context.Context, db gorm.ConnPool) (mark, error) {
+	var n number
+	var mac hash
+	err := db.QueryRowContext(ctx, "SELECT n, mac FROM audit_log ORDER BY n DESC LIMIT 1").Scan(&n, &mac)
+	if errors.Is(err, sql.ErrNoRows) {
+		return mark{}, nil
+	}
+	return mark{uint64(max(n, 0)), mac}, err
+}
+
+// record writes an event of its own into the audit log, for what is no change of a room.
+func (s *Store) record(a Audit) {
+	err := s.write.Transaction(func(tx *gorm.DB) error {
+		return s.appendAudit(context.Background(), tx.Statement.ConnPool, a)
+	})
+	if err != nil {
+		s.o.Log.Error("an event could not be written to the audit log", "event", a.Event, "error", err)
+	}
+}
+
+// alarm limits how often the same thing is recorded: once a minute for each event and object.
+type alarm struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+const (
+	alarmEvery = time.Minute
+	alarmKeys  = 10_000
+)
+
+func (a *alarm) due(key string, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at, ok := a.last[key]; ok && now.Sub(at) < alarmEvery {
+		return false
+	}
+	if a.last == nil || len(a.last) >= alarmKeys {
+		a.last = map[string]time.Time{}
+	}
+	a.last[key] = now
+	return true
+}
+
+// departures reads who has left which room when, unix milliseconds, as the audit log tells it;
+// nil when that is damaged, since then it may not tell all.
+func (s *Store) departures(ctx context.Context) (map[ID]map[ID]int64, error) {
+	whole := true
+	left := map[ID]map[ID]int64{}
+	err := s.walkAudit(ctx, func(_ uint64, at int64, a Audit) {
+		room, err := ParseID(a.Object)
+		if err != nil || a.Event != auditLeave {
+			return
+		}
+		if left[room] == nil {
+			left[room] = map[ID]int64{}
+		}
+		left[room][a.Actor] = at
+	}, func(n uint64, what string) {
+		whole = false
+		s.alarmOn(faultAudit, fmt.Sprintf("entry %d: %s", n, what))
+	})
+	if !whole || err != nil {
+		left = nil
+	}
+	return left, err
+}
+
+// walkAudit goes through the audit log, and reports every entry that does not follow from the
+// one before it.
+func (s *Store) walkAudit(ctx context.Context, each func(n uint64, at int64, a Audit), report func(n uint64, what string)) error {
+	var last mark
+	for {
+		read, err := s.walkAuditSlice(ctx, &last, each, report)
+		if err != nil || read < sliceSize {
+			return err
+		}
+	}
+}
+
+func (s *Store) walkAuditSlice(ctx context.Context, last *mark, each func(n uint64, at int64, a Audit), report func(n uint64, what string)) (read int, err error) {
+	rows, err := s.read.Statement.ConnPool.QueryContext(ctx, `SELECT n, time_ms, CAST(event AS TEXT), actor, session, CAST(address AS TEXT),
+		CAST(object AS TEXT), CAST(outcome AS TEXT), mac FROM audit_log WHERE n > ? ORDER BY n LIMIT ?`, last.n, sliceSize)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for ; rows.Next(); read++ {
+		var n, at number
+		var a Audit
+		var session blob
+		var mac hash
+		if err := rows.Scan(&n, &at, &a.Event, &a.Actor, &session, &a.Address, &a.Object, &a.Outcome, &mac); err != nil {
+			return read, err
+		}
+		a.Session = session
+		switch {
+		case uint64(n) != last.n+1:
+			report(uint64(n), "entries of the audit log are missing before this one")
+		case s.service.AuditNext(last.mac, a.encoded(uint64(n), int64(at))) != mac:
+			report(uint64(n), "this entry of the audit log was changed")
+		default:
+			each(uint64(n), int64(at), a)
+		}
+		*last = mark{uint64(n), mac}
+	}
+	return read, rows.Err()
+}

@@ -1,0 +1,282 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"gorm.io/gorm"
+
+	"conclave/models/cipher"
+)
+
+// proofs is what this process knows of the rooms' logs beyond what one page can prove: where
+// each log ends, and, once the walk after the start has been through a room, which entry about
+// each changed message is the latest. With it a page notices an old envelope that was put back
+// together with the removal of the entry that replaced it.
+type proofs struct {
+	mu    sync.Mutex
+	ticks uint64 // commits that were noted
+	rooms map[ID]*proof
+}
+
+type proof struct {
+	known    mark // where the log ends, 0 before this process has seen it
+	walked   bool
+	changed  map[uint64]noted // by message: its latest edit or removal
+	standing map[ID]noted     // by person: the latest entry about the membership
+	doubtful uint64           // before this entry something is missing that was no post
+
+	destroyed bool
+	damage    string // what is wrong with the log itself: nothing may be added to it
+	harmed    bool   // something that the room shows failed verification
+}
+
+// mark is an entry of a log, named by its number and its MAC.
+type mark struct {
+	n   uint64
+	mac [32]byte
+}
+
+// noted is an entry and when it was noted.
+type noted struct {
+	mark
+	tick uint64
+}
+
+// now is the moment by which view.since tells what was noted later.
+func (p *proofs) now() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ticks
+}
+
+// since returns when a transaction began; the writer's sees all there is.
+func since(db gorm.ConnPool) uint64 {
+	if v, ok := db.(view); ok {
+		return v.since
+	}
+	return math.MaxUint64
+}
+
+func (p *proofs) of(room ID) *proof {
+	if p.rooms == nil {
+		p.rooms = map[ID]*proof{}
+	}
+	r := p.rooms[room]
+	if r == nil {
+		r = &proof{changed: map[uint64]noted{}, standing: map[ID]noted{}}
+		p.rooms[room] = r
+	}
+	return r
+}
+
+// advance notes entries that were committed, in their order.
+func (p *proofs) advance(entries []*Entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ticks++
+	for _, e := range entries {
+		r := p.of(e.Room)
+		r.known = mark{e.N, e.MAC}
+		switch e.Op {
+		case OpEdit, OpDelete:
+			r.changed[e.about()] = noted{r.known, p.ticks}
+		case OpCreate, OpJoin, OpLeave, OpRole:
+			r.standing[e.Target] = noted{r.known, p.ticks}
+		case OpDestroy:
+			r.destroyed = true
+		}
+	}
+}
+
+// walked takes over what a walk through a whole log has found. Entries that were committed
+// meanwhile are newer and stay.
+func (p *proofs) walked(w *walker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.of(w.room)
+	if w.proven.n > r.known.n {
+		r.known = w.proven
+	}
+	for message, at := range w.changed {
+		if at.n > r.changed[message].n {
+			r.changed[message] = noted{at, 0}
+		}
+	}
+	for user, at := range w.standing {
+		if at.n > r.standing[user].n {
+			r.standing[user] = noted{at, 0}
+		}
+	}
+	r.doubtful = w.doubtful
+	r.destroyed = r.destroyed || w.destroyed
+	r.walked = true
+}
+
+func (p *proofs) known(room ID) mark {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.of(room).known
+}
+
+// errMoved means that something was changed while it was being read: read again.
+var errMoved = errors.New("this was changed while it was read")
+
+// isLatest checks that an entry about a message is the latest one, as far as is known, by a
+// reader whose transaction began at that moment.
+func (p *proofs) isLatest(e *Entry, since uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.of(e.Room)
+	if e.N < r.doubtful {
+		return cipher.ErrAuth
+	}
+	latest, changed := r.changed[e.about()]
+	if !changed && (!r.walked || e.Op == OpPost) {
+		return nil
+	}
+	return r.judge(e, latest, since)
+}
+
+// stands checks that an entry is the latest one about a membership, as far as is known.
+func (p *proofs) stands(e *Entry, since uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.of(e.Room)
+	latest, known := r.standing[e.Target]
+	switch {
+	case r.destroyed:
+		return errNotFound
+	case !known && !r.walked:
+		return nil
+	}
+	return r.judge(e, latest, since)
+}
+
+// judge compares an entry with the latest one that was noted about the same thing.
+func (r *proof) judge(e *Entry, latest noted, since uint64) error {
+	switch {
+	case latest.mark == mark{e.N, e.MAC}:
+		return nil
+	case e.N > r.known.n:
+		return nil // committed a moment ago, and not noted yet
+	case latest.n > e.N && latest.tick > since:
+		return errMoved
+	}
+	return cipher.ErrAuth
+}
+
+// moveOn moves anchors to where this process knows the logs to end. That of a damaged log stays.
+func (p *proofs) moveOn(anchors map[ID]mark) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for room, r := range p.rooms {
+		if r.damage == "" && r.known.n > anchors[room].n {
+			anchors[room] = r.known
+		}
+	}
+}
+
+// status returns what members are told about a room: whether its log is damaged, so that
+// nothing can be added, and whether anything that it shows is.
+func (p *proofs) status(room ID) (damage string, harmed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.of(room)
+	return r.damage, r.harmed || r.damage != ""
+}
+
+// fault is damage that verification met: it is written down, once a minute for each place, and
+// shown in the room. Nothing is repaired.
+func (s *Store) fault(room ID, n uint64, class, what string) {
+	s.proofs.mu.Lock()
+	r := s.proofs.of(room)
+	r.harmed = true
+	if class == faultLog && r.damage == "" {
+		r.damage = what
+	}
+	s.proofs.mu.Unlock()
+	if s.alarm.due(class+room.String(), s.o.Now()) {
+		s.recordFault(class, fmt.Sprintf("%s %d", room, n), what)
+	}
+}
+
+// alarmOn writes down damage that is in no room.
+func (s *Store) alarmOn(class, object string) {
+	if s.alarm.due(class+object, s.o.Now()) {
+		s.recordFault(class, object, "failed its integrity check and is ignored")
+	}
+}
+
+// recordFault works beside whatever was being read when the damage was met.
+func (s *Store) recordFault(class, object, what string) {
+	s.o.Log.Error("integrity check failed", "class", class, "object", object, "what", what)
+	if s.life.Err() == nil {
+		s.tasks.Go(func() { s.record(Audit{Event: "integrity." + class, Object: object, Outcome: what}) })
+	}
+}
+
+// Classes of damage.
+const (
+	faultLog     = "log"     // an entry of the log, or its order
+	faultMessage = "message" // an envelope
+	faultKey     = "key"     // a room's secret, name or code
+	faultMember  = "member"  // a membership that the log does not know
+	faultProfile = "profile"
+	faultSession = "session"
+	faultAudit   = "audit"
+)
+
+// checkHead compares where the database says that a log ends with what this process knows: a
+// head that goes back, or is another one under the same number, is damage. known must have
+// been asked for before the transaction that read the head began.
+func (s *Store) checkHead(room ID, known, head mark) {
+	if head.n < known.n || head.n == known.n && head.mac != known.mac {
+		s.fault(room, head.n, faultLog, "the end of the room's log is not where this server left it")
+	}
+}
+
+// proveRooms walks every room's log once after the start, beside normal work.
+func (s *Store) proveRooms(ctx context.Context) {
+	departed, err := s.departures(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.o.Log.Error("the audit log could not be read", "error", err)
+	}
+	rooms, err := s.roomIDs(ctx, s.read.Statement.ConnPool)
+	if err != nil && ctx.Err() == nil {
+		s.o.Log.Error("the rooms' logs could not be walked; pages prove only what they show", "error", err)
+	}
+	for _, room := range rooms {
+		w := s.newWalker(room, func(n uint64, class, what string) { s.fault(room, n, class, what) })
+		if err := w.run(ctx, s.readPool()); ctx.Err() != nil {
+			return
+		} else if err != nil {
+			s.fault(room, w.n, faultLog, "the room's log could not be read: "+err.Error())
+			continue
+		}
+		if !w.gone {
+			w.doubt(departed)
+			s.proofs.walked(w)
+		}
+	}
+}
+
+func (s *Store) roomIDs(ctx context.Context, db gorm.ConnPool) ([]ID, error) {
+	rows, err := db.QueryContext(ctx, "SELECT id FROM rooms ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var rooms []ID
+	for rows.Next() {
+		var id ID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		rooms = append(rooms, id)
+	}
+	return rooms, rows.Err()
+}

@@ -1,0 +1,124 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"gorm.io/gorm"
+)
+
+// Finding is something that is not what this program wrote.
+type Finding struct {
+	Room string `json:"room,omitempty"` // empty: not in a room
+	N    uint64 `json:"n,omitempty"`    // the entry of the room's log, or of the audit log
+	What string `json:"what"`
+}
+
+func (f Finding) String() string {
+	switch {
+	case f.Room != "":
+		return fmt.Sprintf("room %s, n %d: %s", f.Room, f.N, f.What)
+	case f.N > 0:
+		return fmt.Sprintf("audit log, n %d: %s", f.N, f.What)
+	}
+	return f.What
+}
+
+// Report is what Verify found.
+type Report struct {
+	Rooms    int       `json:"rooms"`
+	Entries  uint64    `json:"entries"`
+	Findings []Finding `json:"findings"`
+}
+
+// Verify goes through the whole history: every entry of every room's log, every envelope, the
+// users, the sessions, the audit log and the anchors. It only reads, and may run beside a
+// server at work. progress is told how many of how many log entries are done.
+func (s *Store) Verify(ctx context.Context, progress func(done, all uint64)) (Report, error) {
+	r := Report{Findings: []Finding{}}
+	// First, so that what is committed meanwhile cannot make the anchors look ahead of the database.
+	_, back, err := s.compareAnchors(ctx)
+	if errors.Is(err, ErrRollback) {
+		r.Findings = append(r.Findings, Finding{What: err.Error()})
+	} else if err != nil {
+		return r, err
+	}
+	for _, b := range back {
+		f := Finding{N: b.anchor.n, What: "older than the anchors: " + b.String()}
+		if !b.room.Zero() {
+			f.Room = b.room.String()
+		}
+		r.Findings = append(r.Findings, f)
+	}
+	var all uint64
+	if err := s.read.WithContext(ctx).Raw("SELECT coalesce(sum(head_n), 0) FROM rooms").Scan(&all).Error; err != nil {
+		return r, err
+	}
+	rooms, err := s.loggedRooms(ctx)
+	if err != nil {
+		return r, err
+	}
+	for _, room := range rooms {
+		w := s.newWalker(room, func(n uint64, _, what string) {
+			r.Findings = append(r.Findings, Finding{Room: room.String(), N: n, What: what})
+		})
+		w.progress = func(n uint64) { progress(r.Entries+n, all) }
+		if err := w.run(ctx, s.readPool()); err != nil {
+			return r, err
+		}
+		r.Rooms++
+		r.Entries += w.n
+	}
+	return r, errors.Join(s.verifyUsers(ctx, &r), s.verifySessions(ctx, &r), s.walkAudit(ctx, func(uint64, int64, Audit) {}, func(n uint64, what string) {
+		r.Findings = append(r.Findings, Finding{N: n, What: what})
+	}))
+}
+
+// loggedRooms lists every room that has a row, a log or a message: a room whose row was taken
+// out must be missed.
+func (s *Store) loggedRooms(ctx context.Context) ([]ID, error) {
+	var rooms []ID
+	err := s.read.WithContext(ctx).Raw(`SELECT id FROM rooms UNION SELECT DISTINCT room_id FROM room_log
+		UNION SELECT DISTINCT room_id FROM messages ORDER BY 1`).Scan(&rooms).Error
+	return rooms, err
+}
+
+func (s *Store) verifyUsers(ctx context.Context, r *Report) error {
+	var missing []ID
+	err := s.read.WithContext(ctx).Raw("SELECT DISTINCT user_id FROM memberships WHERE user_id NOT IN (SELECT id FROM users)").Scan(&missing).Error
+	if err != nil {
+		return err
+	}
+	for _, id := range missing {
+		r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("user %s is missing", id)})
+	}
+	var users []userRow
+	return s.read.WithContext(ctx).FindInBatches(&users, 500, func(*gorm.DB, int) error {
+		for _, u := range users {
+			profile, err := s.openProfile(u.ID, u.Revision, u.Profile)
+			_, passwordErr := s.service.OpenPassword(u.ID, u.Password)
+			_, totpErr := s.service.OpenTOTP(u.ID, u.TOTP)
+			if errors.Join(err, passwordErr, totpErr) != nil || string(s.service.Index("username", profile.Username)) != string(u.UsernameIndex) ||
+				string(s.service.Index("email", strings.ToLower(profile.Email))) != string(u.EmailIndex) {
+				r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("user %s: the profile, the password or the second factor was changed", u.ID)})
+			}
+		}
+		return nil
+	}).Error
+}
+
+func (s *Store) verifySessions(ctx context.Context, r *Report) error {
+	var rows []sessionRow
+	return s.read.WithContext(ctx).Where("revoked_ms IS NULL").FindInBatches(&rows, 500, func(*gorm.DB, int) error {
+		for _, row := range rows {
+			if len(row.TokenHash) != 32 {
+				r.Findings = append(r.Findings, Finding{What: "a session was changed"})
+			} else if _, err := s.service.OpenSession([32]byte(row.TokenHash), row.UserID, row.AuthMS, row.Data); err != nil {
+				r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("a session of user %s was changed", row.UserID)})
+			}
+		}
+		return nil
+	}).Error
+}
