@@ -51,11 +51,6 @@ func URL(name string) string {
 	return "/static/" + digest[:16] + "/" + name
 }
 
-// Digest is the SHA-256 over the names and contents of all that is served, in hexadecimal.
-func Digest() string {
-	return digest
-}
-
 // Handler serves the addresses that URL makes and nothing else.
 func Handler() http.Handler {
 	prefix := URL("")

@@ -111,6 +111,48 @@ type Room struct {
 	Composer Composer
 	Alone    bool // the reader is the only member: leaving closes the room for good
 	FeedURL  string
+
+	Owner    bool // the reader owns the room: there is a way to its settings
+	Proof    Proof
+	ReadOnly bool // the log failed verification: nothing can be added
+	Harmed   bool // something in the room failed verification
+}
+
+// Proof is what two members can compare to see that the server still holds what it held.
+type Proof struct {
+	N           uint64 // the number up to which the fingerprint goes
+	Fingerprint string // XXXX-XXXX
+}
+
+// ProofAt is the fingerprint up to a number that somebody asked for.
+type ProofAt struct {
+	RoomID string
+	Name   string
+	Head   uint64 // the room's last number
+	N      Field
+	Proof  Proof // empty when there is nothing to show
+}
+
+// Settings is what the owner of a room can do with it as a whole.
+type Settings struct {
+	ID   string
+	Name string
+}
+
+// Sudo asks for password and code again before something that destroys.
+type Sudo struct {
+	Next  string // where it leads afterwards
+	Error string
+}
+
+// Actions is one message with what the reader may do to it.
+type Actions struct {
+	RoomID    string
+	Entry     Entry
+	Draft     string // the text in the form
+	Error     string
+	MayEdit   bool
+	MayRemove bool
 }
 
 // History is a page of a room's log as people see it, oldest entry first.
@@ -127,6 +169,10 @@ type Entry struct {
 	Who  Person // the author of a message, or who came or went
 	At   time.Time
 	Body []Span // of a message
+
+	RoomID  string // of a message: where its own page is
+	Edited  bool   // of a message
+	Missing int    // of a gap: how many entries are missing
 }
 
 // EntryKind says what an entry shows.
@@ -139,6 +185,8 @@ const (
 	Joined            // somebody became a member
 	Left              // somebody is no longer a member
 	Damaged           // a message that failed its integrity check: no author, no text
+	Removed           // a message that was removed: its author and time, no text
+	Gap               // entries that should be here are missing
 )
 
 // Span is a piece of a message's text; with an Href it is a link.

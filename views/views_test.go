@@ -25,7 +25,7 @@ var corpus = []string{
 	`' onmouseover='alert(1)`,
 	`</textarea><script>alert(1)</script>`,
 	`</title><script>alert(1)</script>`,
-	`<hx-partial hx-target="#messages" hx-swap="innerHTML">gone</hx-partial>`,
+	`<hx-partial hx-target="#messages" hx-swap="innerHTML settle:0">gone</hx-partial>`,
 	`<div hx-swap-oob="true" id="messages" hx-get="/logout" hx-trigger="load">`,
 	`</li></ol><li id="m-1" class="message">forged</li>`,
 	`<head><title>stolen</title></head>`,
@@ -50,14 +50,20 @@ func everything(text string) map[string]templ.Component {
 	h := History{RoomID: "r1", Before: 7, Entries: []Entry{
 		{N: 7, Kind: Created, Who: who, At: at},
 		{N: 8, Kind: Joined, Who: who, At: at},
-		{N: 9, Kind: Message, Who: who, At: at, Body: []Span{{Text: text}, {Text: "https://example.org/?a=1&b=2", Href: "https://example.org/?a=1&b=2"}}},
+		{N: 9, Kind: Message, RoomID: "r1", Edited: true, Who: who, At: at, Body: []Span{{Text: text}, {Text: "https://example.org/?a=1&b=2", Href: "https://example.org/?a=1&b=2"}}},
 		{N: 10, Kind: Damaged, Who: who, At: at, Body: []Span{{Text: "never shown"}}},
 		{N: 11, Kind: Left, Who: who, At: at},
+		{N: 12, Kind: Removed, RoomID: "r1", Who: who, At: at, Body: []Span{{Text: "never shown"}}},
+		{N: 13, Kind: Gap, Missing: 2, Who: who, Body: []Span{{Text: "never shown"}}},
 	}}
 	c := Composer{RoomID: "r1", ClientID: "c1", Draft: text, Error: text, Posted: 9}
 	reg := Register{Username: f, FullName: f, Email: f, Token: f, PasswordError: text, Error: text}
 	enrol := Enrol{Action: "/register/confirm", Username: text, Secret: "JBSWY3DPEHPK3PXP", QR: code, Error: text}
 	login := Login{Username: text, Next: "/join", Error: text, Open: true}
+	harmed := Room{ID: "r1", Name: text, Members: people, Me: text, History: h, Composer: c, Harmed: true, ReadOnly: true, Owner: true, Proof: Proof{N: 13, Fingerprint: "K7M2-QX9R"}}
+	act := Actions{RoomID: "r1", Entry: h.Entries[2], Draft: text, Error: text, MayEdit: true, MayRemove: true}
+	foreign := Actions{RoomID: "r1", Entry: h.Entries[2], MayRemove: true}
+	sudo := Sudo{Next: "/rooms/r1/settings", Error: text}
 	oops := Error{Status: 404, Title: text, Text: text, RequestID: "r-1", BackURL: "/rooms", BackText: text}
 	return map[string]templ.Component{
 		"RegisterPage": RegisterPage(s, reg), "RegisterPartial": RegisterPartial(reg),
@@ -72,6 +78,13 @@ func everything(text string) map[string]templ.Component {
 		"OlderPartial": OlderPartial(h), "RefreshPartial": RefreshPartial(History{RoomID: "r1", Entries: h.Entries}),
 		"ComposerPartial": ComposerPartial(c),
 		"EntryPartial":    EntryPartial(h.Entries[2]),
+		"ChangePartial":   ChangePartial(h.Entries[2]), "ChangePartial removed": ChangePartial(h.Entries[5]),
+		"RoomPage harmed": RoomPage(s, harmed),
+		"ActionsPage":     ActionsPage(s, act), "ActionsPartial": ActionsPartial(act),
+		"ActionsPartial moderator": ActionsPartial(foreign), "ActionsPartial reader": ActionsPartial(Actions{RoomID: "r1", Entry: h.Entries[2], Draft: text}),
+		"ActionsPartial removed": ActionsPartial(Actions{RoomID: "r1", Entry: h.Entries[5]}), "ActionsPage damaged": ActionsPage(s, Actions{RoomID: "r1", Entry: h.Entries[3]}),
+		"SettingsPage": SettingsPage(s, Settings{ID: "r1", Name: text}),
+		"SudoPage":     SudoPage(s, sudo), "SudoPartial": SudoPartial(sudo),
 		"PresencePartial": PresencePartial(people), "PresencePartial alone": PresencePartial(people[:1]),
 		"ErrorPage": ErrorPage(s, oops), "ErrorPartial": ErrorPartial(oops),
 	}
@@ -178,9 +191,9 @@ func TestAMessageIsShownLetterByLetter(t *testing.T) {
 
 func TestALinkThatIsNoWebAddressGoesNowhere(t *testing.T) {
 	for _, href := range []string{"javascript:alert(1)", " JavaScript:alert(1)", "data:text/html,x", "vbscript:x"} {
-		out := render(t, entry(Entry{N: 5, Body: []Span{{Text: "x", Href: href}}}))
+		out := render(t, entry(Entry{N: 5, RoomID: "r1", Body: []Span{{Text: "x", Href: href}}}))
 		for _, n := range parse(t, out) {
-			if got, ok := attr(n, "href"); ok && got != "about:invalid#TemplFailedSanitizationURL" {
+			if got, ok := attr(n, "href"); ok && got != "/rooms/r1/messages/5/edit" && got != "about:invalid#TemplFailedSanitizationURL" {
 				t.Errorf("%q became %q", href, got)
 			}
 		}
@@ -188,13 +201,88 @@ func TestALinkThatIsNoWebAddressGoesNowhere(t *testing.T) {
 }
 
 func TestEntriesThatAreNoMessagesHaveNoBody(t *testing.T) {
-	for _, k := range []EntryKind{Created, Joined, Left, Damaged} {
-		out := render(t, entry(Entry{N: 5, Kind: k, Who: Person{Username: "ada", FullName: "Ada Lovelace"}, Body: []Span{{Text: "never shown"}}}))
+	for _, k := range []EntryKind{Created, Joined, Left, Damaged, Removed, Gap} {
+		out := render(t, entry(Entry{N: 5, Kind: k, RoomID: "r1", Edited: true, Missing: 1, Who: Person{Username: "ada", FullName: "Ada Lovelace"}, Body: []Span{{Text: "never shown"}}}))
 		if !strings.Contains(out, `<li id="m-5"`) || strings.Contains(out, `class="body"`) || strings.Contains(out, "never shown") {
 			t.Errorf("kind %d: %s", k, out)
 		}
+		if strings.Contains(out, "edited") || strings.Contains(out, "href=") {
+			t.Errorf("kind %d leads somewhere or was edited: %s", k, out)
+		}
+		if k == Removed && (!strings.Contains(out, "Message removed") || !strings.Contains(out, "Ada Lovelace") || !strings.Contains(out, "<time")) {
+			t.Errorf("removed: %s", out)
+		}
+		if k == Gap && !strings.Contains(out, "1 message is missing here") {
+			t.Errorf("gap: %s", out)
+		}
+		if (k == Damaged || k == Gap) && (strings.Contains(out, "Ada") || strings.Contains(out, "data-")) {
+			t.Errorf("damage is given an author or a time: %s", out)
+		}
 		if k == Damaged && (strings.Contains(out, "Ada") || strings.Contains(out, "data-author") || strings.Contains(out, "hx-") || !strings.Contains(out, "This message failed its integrity check and is not shown")) {
 			t.Errorf("damaged: %s", out)
+		}
+	}
+}
+
+// What a reader may not do, and what may not be shown, has no form. A form shows what was
+// typed as it was typed.
+func TestAMessageOffersOnlyWhatTheReaderMayDo(t *testing.T) {
+	message := Entry{N: 5, RoomID: "r1", Who: Person{Username: "ada", FullName: "Ada Lovelace"}, Body: []Span{{Text: "spoken"}}}
+	for _, c := range []struct {
+		name         string
+		a            Actions
+		edit, remove bool
+		says         string
+	}{
+		{"author", Actions{MayEdit: true, MayRemove: true}, true, true, "Save"},
+		{"moderator", Actions{MayRemove: true}, false, true, "spoken"},
+		{"reader", Actions{}, false, false, "Only its author can change it."},
+		{"removed", Actions{Entry: Entry{N: 5, Kind: Removed}}, false, false, "Message removed"},
+		{"damaged", Actions{Entry: Entry{N: 5, Kind: Damaged}}, false, false, "failed its integrity check"},
+		{"refused", Actions{Error: "Too fast."}, false, false, "Too fast."},
+	} {
+		c.a.RoomID = "r1"
+		if c.a.Entry.N == 0 {
+			c.a.Entry = message
+		}
+		out := render(t, ActionsPartial(c.a))
+		if got := strings.Contains(out, `action="/rooms/r1/messages/5"`); got != c.edit {
+			t.Errorf("%s: a form to edit: %v", c.name, got)
+		}
+		if got := strings.Contains(out, `action="/rooms/r1/messages/5/delete"`); got != c.remove {
+			t.Errorf("%s: a form to remove: %v", c.name, got)
+		}
+		if !strings.Contains(out, c.says) || strings.Contains(out, `id="m-`) || strings.Contains(out, `class="body"`) {
+			t.Errorf("%s: %s", c.name, out)
+		}
+	}
+	for _, text := range append(corpus, "\n\n  begins with empty lines") {
+		for _, n := range parse(t, render(t, ActionsPartial(Actions{RoomID: "r1", Entry: message, Draft: text, MayEdit: true}))) {
+			if got, want := textOf(n), strings.ReplaceAll(text, "\r\n", "\n"); n.Data == "textarea" && got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+	}
+}
+
+func TestAHarmedRoomSaysSoAndAReadOnlyOneTakesNothing(t *testing.T) {
+	whole, harmed, closed := Room{ID: "r1"}, Room{ID: "r1", Harmed: true}, Room{ID: "r1", Harmed: true, ReadOnly: true}
+	for _, c := range []struct {
+		room          Room
+		banner, stays bool
+	}{{whole, false, true}, {harmed, true, true}, {closed, true, false}} {
+		out := render(t, RoomPage(Shell{}, c.room))
+		if got := strings.Contains(out, "Something in this room failed its integrity check. What failed is not shown. Tell the person who runs this server."); got != c.banner {
+			t.Errorf("%+v: banner %v", c.room, got)
+		}
+		if got := strings.Contains(out, `id="composer"`); got != c.stays {
+			t.Errorf("%+v: composer %v", c.room, got)
+		}
+		if got := strings.Contains(out, "Nothing can be added to it until then."); got == c.stays {
+			t.Errorf("%+v: read-only %v", c.room, got)
+		}
+		if strings.Contains(out, "/settings") {
+			t.Errorf("%+v: a member is led to the settings", c.room)
 		}
 	}
 }
@@ -291,8 +379,13 @@ func TestTheContractOfPages(t *testing.T) {
 		"RoomPage":        {`id="room-code"`, `<ol id="messages"`, `<li id="m-9"`, `class="body"`, `action="/rooms/r1/messages"`, `name="body"`, `name="client_id"`, `action="/rooms/r1/leave"`, `hx-sse:connect="/rooms/r1/feed?after=11"`, `id="feed-r1"`, "Look for new messages", "closes for good"},
 		"ComposerPartial": {`id="composer-note"`, `data-posted="9"`, `hx-sync="this:queue all"`},
 		"OlderPartial":    {`<hx-partial hx-target="#messages" hx-swap="upsert">`, `href="/rooms/r1/messages?before=7"`},
-		"RefreshPartial":  {`<hx-partial hx-target="#messages" hx-swap="innerHTML">`, `<hx-partial hx-target="#older" hx-swap="outerHTML">`, "The beginning of the room"},
-		"EntryPartial":    {`<hx-partial hx-target="#messages" hx-swap="upsert"><li id="m-9"`},
+		"RefreshPartial":  {`<hx-partial hx-target="#messages" hx-swap="innerHTML settle:0">`, `<hx-partial hx-target="#older" hx-swap="outerHTML">`, "The beginning of the room"},
+		"EntryPartial":    {`<hx-partial hx-target="#messages" hx-swap="upsert"><li id="m-9"`, `href="/rooms/r1/messages/9/edit"`, `class="edited"`},
+		"ChangePartial":   {`<hx-partial hx-target="#m-9" hx-swap="outerHTML"><li id="m-9"`},
+		"RoomPage harmed": {`id="room-proof"`, "n 13: K7M2-QX9R", `href="/rooms/r1/settings"`, `<dialog id="message-dialog"`, "2 messages are missing here", "Message removed"},
+		"ActionsPage":     {`action="/rooms/r1/messages/9"`, `name="body"`, `action="/rooms/r1/messages/9/delete"`, `href="/rooms/r1"`},
+		"SettingsPage":    {`action="/rooms/r1/destroy"`, `href="/rooms/r1"`, "conclave keys rotate", "conclave keys destroy", "the last ten minutes"},
+		"SudoPage":        {`action="/sudo"`, `name="password"`, `name="code"`, `name="next"`, `value="/rooms/r1/settings"`, "Each code works once; wait for the next one.", `hx-preserve="true"`},
 	}
 	all := everything("tame")
 	for name, parts := range want {

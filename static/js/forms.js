@@ -19,7 +19,8 @@ window.addEventListener("pageshow", () => {
 });
 
 document.addEventListener("htmx:error", (event) => {
-	const slot = event.detail.ctx?.sourceElement?.querySelector?.(":scope > .problem-slot");
+	const source = event.detail.ctx?.sourceElement;
+	const slot = (source?.closest?.(".actions") ?? source)?.querySelector?.(":scope > .problem-slot");
 	if (!slot || event.detail.ctx.response) return;
 	const text = document.createElement("p");
 	text.className = "problem";

@@ -1,10 +1,17 @@
 // <message-list> is the scrolling part of a room. It finishes what the server cannot know
 // (which messages are mine, who goes on speaking, where a day begins) with attributes only,
-// and keeps the reader's place: at the end when there, otherwise at the same message.
+// and keeps the reader's place: at the end when there, otherwise at the same message; the
+// keyboard's place too, when what has the focus is replaced. Damage may have no time.
 const pause = 5 * 60 * 1000;
 const days = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const years = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
 const moment = (li) => new Date(Number(li.dataset.at));
+
+// dated is the next entry with a time in one direction, beginning with the given node.
+function dated(node, way) {
+	while (node && !node.dataset?.at) node = node[way];
+	return node;
+}
 
 customElements.define("message-list", class extends HTMLElement {
 	connectedCallback() {
@@ -21,8 +28,9 @@ customElements.define("message-list", class extends HTMLElement {
 	}
 
 	mark(li) {
-		if (!li?.matches?.("li")) return;
-		const at = moment(li), before = li.previousElementSibling, earlier = before && moment(before);
+		if (!li?.matches?.("li[data-at]")) return;
+		const before = li.previousElementSibling, last = dated(before, "previousElementSibling");
+		const at = moment(li), earlier = last && moment(last);
 		const newDay = earlier?.toDateString() !== at.toDateString();
 		const follows = !newDay && li.dataset.author && li.dataset.author === before.dataset.author && at - earlier < pause;
 		li.toggleAttribute("data-mine", li.dataset.author === this.list.dataset.me);
@@ -34,8 +42,9 @@ customElements.define("message-list", class extends HTMLElement {
 	changed(changes) {
 		for (const { addedNodes, nextSibling } of changes) {
 			for (const li of addedNodes) this.mark(li);
-			this.mark(nextSibling?.nodeType === Node.TEXT_NODE ? nextSibling.nextElementSibling : nextSibling);
+			this.mark(dated(nextSibling, "nextSibling"));
 		}
+		if (this.held && document.activeElement === document.body) this.lead(this.held);
 		if (this.stuck) return this.toBottom();
 		const same = this.anchor?.isConnected ? this.anchor : document.getElementById(this.anchor?.id);
 		if (same) this.scrollTop += same.getBoundingClientRect().bottom - this.offset;
@@ -55,12 +64,18 @@ customElements.define("message-list", class extends HTMLElement {
 	// list. An older page is no news: the log stays silent while it is put in.
 	remember(event) {
 		this.look();
+		this.held = document.activeElement?.closest("#messages > li")?.id;
 		const top = this.getBoundingClientRect().top;
 		this.anchor = this.stuck ? null : [...this.list.children].find((li) => li.getBoundingClientRect().bottom > top);
 		this.offset = this.anchor?.getBoundingClientRect().bottom;
 		if (event.target.id !== "older") return;
 		this.list.parentElement.ariaLive = "off";
 		setTimeout(() => { this.list.parentElement.ariaLive = "polite"; }, 500);
+	}
+
+	// lead puts the focus on what belongs to a message, or on the list when nothing does.
+	lead(id) {
+		(document.querySelector(`#${id} > .act`) ?? this).focus({ preventScroll: true });
 	}
 
 	toBottom() {

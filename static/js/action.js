@@ -1,0 +1,55 @@
+// What may be done to a message. <actions-dialog> opens the page of a message in the room's
+// dialog instead of leaving the room; a click that asks for a new tab stays one.
+// <message-actions> is what stands in it, or on that page.
+const key = (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey);
+
+customElements.define("actions-dialog", class extends HTMLElement {
+	connectedCallback() {
+		this.dialog = this.querySelector("dialog");
+		this.inside = this.querySelector("#message-dialog-body");
+		this.said = this.dialog.querySelector(".problem-slot");
+		this.list = document.getElementById("scroller");
+		this.list.addEventListener("click", (event) => this.clicked(event));
+		this.dialog.querySelector("button").addEventListener("click", () => this.dialog.close());
+		this.dialog.addEventListener("close", () => this.closed());
+	}
+
+	clicked(event) {
+		const link = event.target.closest(".act, .stamp");
+		if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+		event.preventDefault();
+		this.open(link);
+	}
+
+	async open(link) {
+		this.asked = link;
+		this.message = link.closest("li").id;
+		await htmx.ajax("GET", link.pathname, { source: this.dialog, target: this.inside });
+		const filled = this.inside.firstElementChild || this.said.firstElementChild;
+		if (this.asked === link && filled && !this.dialog.open) this.dialog.showModal();
+	}
+
+	// closed leaves no text behind. The message may have been replaced meanwhile.
+	closed() {
+		this.inside.replaceChildren();
+		this.said.replaceChildren();
+		this.list.lead(this.message);
+	}
+});
+
+customElements.define("message-actions", class extends HTMLElement {
+	connectedCallback() {
+		const box = this.querySelector("textarea");
+		box?.addEventListener("keydown", (event) => key(event) && box.form.requestSubmit());
+		box?.setSelectionRange(box.value.length, box.value.length);
+		if (this.querySelector(".problem")) box?.focus();
+		this.addEventListener("htmx:finally:request", (event) => this.answered(event.detail.ctx.response));
+	}
+
+	answered(response) {
+		const dialog = this.closest("dialog");
+		if (response?.status !== 204) return;
+		if (dialog) dialog.close();
+		else location.assign(this.dataset.back);
+	}
+});
