@@ -2,7 +2,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -42,29 +44,63 @@ type options struct {
 // commands is the whole command line.
 type commands struct {
 	options
-	Serve    serveCommand `cmd:"" default:"1" help:"Run the server (the default)."`
+	Serve    serveCommand `cmd:"" default:"withargs" help:"Run the server (the default)."`
 	CertsCmd struct {
 		Show  showCommand  `cmd:"" help:"Show the certificate and its fingerprints."`
 		Renew renewCommand `cmd:"" help:"Make a new certificate now."`
 	} `cmd:"" name:"certs" help:"Look at the server's certificate or renew it."`
+	Verify verifyCommand `cmd:"" help:"Check the whole history; exit code 1 when something is not what was written."`
+	Keys   struct {
+		Rotate  rotateCommand     `cmd:"" help:"Wrap every secret under a new master key."`
+		Destroy destroyKeyCommand `cmd:"" help:"Delete the file of a master key that opens nothing any more."`
+		Export  exportCommand     `cmd:"" help:"Print the master key, to keep it apart from the database."`
+		Import  importCommand     `cmd:"" help:"Put an exported master key back."`
+	} `cmd:"" help:"Rotate, destroy, export or import the master key."`
+	Backup  backupCommand  `cmd:"" help:"Write the database and its anchors, without keys, into one file."`
+	Restore restoreCommand `cmd:"" help:"Put a backup into the data folder."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
 type (
-	serveCommand struct{}
+	serveCommand struct {
+		AcceptRollback bool `help:"Once, after an older backup was restored on purpose: let history go on from there."`
+	}
 	showCommand  struct{}
 	renewCommand struct {
 		NewKey bool `help:"Make a new key as well; everybody has to check the fingerprint again."`
 	}
 	versionCommand struct{}
+	verifyCommand  struct {
+		JSON bool `name:"json" help:"Print the report as JSON."`
+	}
+	rotateCommand     struct{}
+	destroyKeyCommand struct {
+		ID string `arg:"" help:"The key's eight digits."`
+	}
+	exportCommand struct {
+		Passphrase bool `help:"Ask for a passphrase and seal the key under it."`
+	}
+	importCommand struct {
+		File string `arg:"" help:"What keys export printed."`
+	}
+	backupCommand struct {
+		File string `arg:"" help:"A file that does not exist yet."`
+	}
+	restoreCommand struct {
+		File string `arg:"" help:"A backup."`
+	}
 )
 
-// Exit codes. What is not one of these two is 2: something that whoever typed the command can put right.
+// Exit codes. What is none of the others is 2: something that whoever typed the command can put right.
 const (
-	exitUsage = 2
-	exitKey   = 3
-	exitModes = 4
+	exitDamage   = 1
+	exitUsage    = 2
+	exitKey      = 3
+	exitModes    = 4
+	exitRollback = 5
 )
+
+var errDamage = errors.New("the history is damaged")
 
 func main() {
 	syscall.Umask(0o077) // nobody else on this machine reads what is made here
@@ -79,6 +115,10 @@ func main() {
 		os.Exit(exitModes)
 	case errors.Is(err, models.ErrKey):
 		os.Exit(exitKey)
+	case errors.Is(err, models.ErrRollback):
+		os.Exit(exitRollback)
+	case errors.Is(err, errDamage):
+		os.Exit(exitDamage)
 	}
 	os.Exit(exitUsage)
 }
@@ -108,7 +148,7 @@ func advice(err error) string {
 	return err.Error()
 }
 
-func (serveCommand) Run(o options) error {
+func (s serveCommand) Run(o options) error {
 	logger := newLogger(o.Log, os.Stderr)
 	keeper, err := certs.Ensure(certs.Options{Dir: o.Certs, Hosts: o.Host, Log: logger})
 	if err != nil {
@@ -116,8 +156,9 @@ func (serveCommand) Run(o options) error {
 	}
 	hub := feed.New(feed.Options{Limits: scaled(feed.DefaultLimits, o.LimitScale)})
 	store, err := models.Open(models.Options{
-		Dir: o.Data, Hub: hub, Log: logger, LimitScale: o.LimitScale,
-		SessionIdle: o.SessionIdle, SessionLifetime: o.SessionLifetime, AppHost: keeper.Info().Names[0],
+		Dir: o.Data, Hub: hub, Log: logger, LimitScale: o.LimitScale, SessionIdle: o.SessionIdle,
+		SessionLifetime: o.SessionLifetime, AppHost: keeper.Info().Names[0], AcceptRollback: s.AcceptRollback,
+		Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
 	})
 	if err != nil {
 		return err
@@ -243,6 +284,137 @@ func (r renewCommand) Run(o options) error {
 		return err
 	}
 	show(os.Stdout, keeper.Info())
+	return nil
+}
+
+// forCommands are the options of a store that a command opens: what it logs goes to the operator.
+func forCommands(o options) models.Options {
+	return models.Options{
+		Dir: o.Data, Hub: feed.New(feed.Options{}), Log: slog.New(slog.DiscardHandler),
+		SessionIdle: o.SessionIdle, SessionLifetime: o.SessionLifetime, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
+	}
+}
+
+func (v verifyCommand) Run(o options) error {
+	store, err := models.OpenToRead(forCommands(o))
+	if err != nil {
+		return err
+	}
+	report, err := store.Verify(context.Background(), progressBar(v.JSON))
+	if err = errors.Join(err, store.Close()); err != nil {
+		return err
+	}
+	if v.JSON {
+		if err := json.NewEncoder(os.Stdout).Encode(report); err != nil {
+			return err
+		}
+	} else {
+		for _, f := range report.Findings {
+			fmt.Println(f)
+		}
+		fmt.Printf("%d rooms, %d entries, %d findings\n", report.Rooms, report.Entries, len(report.Findings))
+	}
+	if len(report.Findings) > 0 {
+		return errDamage
+	}
+	return nil
+}
+
+// progressBar draws how far a walk is, on a terminal only.
+func progressBar(quiet bool) func(done, all uint64) {
+	info, err := os.Stderr.Stat()
+	if quiet || err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return func(done, all uint64) {}
+	}
+	const width = 40
+	return func(done, all uint64) {
+		part := int(min(done, all) * width / max(all, 1))
+		fmt.Fprintf(os.Stderr, "\r[%-*s] %d of %d entries", width, strings.Repeat("#", part), done, all)
+		if done >= all {
+			fmt.Fprint(os.Stderr, "\r\033[K")
+		}
+	}
+}
+
+func (rotateCommand) Run(o options) error { return ask(o, models.CommandRotate, "") }
+
+func (d destroyKeyCommand) Run(o options) error { return ask(o, models.CommandDestroyKey, d.ID) }
+
+func ask(o options, command, name string) error {
+	text, err := models.Ask(context.Background(), forCommands(o), command, name)
+	if err == nil {
+		fmt.Println(text)
+	}
+	return err
+}
+
+func (e exportCommand) Run(o options) error {
+	passphrase := ""
+	if e.Passphrase {
+		var err error
+		if passphrase, err = askPassphrase(); err != nil {
+			return err
+		}
+	}
+	text, err := models.ExportKey(forCommands(o), passphrase)
+	if err == nil {
+		fmt.Print(text)
+	}
+	return err
+}
+
+func (i importCommand) Run(o options) error {
+	text, err := os.ReadFile(i.File)
+	if err != nil {
+		return err
+	}
+	passphrase := ""
+	if models.ExportIsSealed(string(text)) {
+		if passphrase, err = askPassphrase(); err != nil {
+			return err
+		}
+	}
+	path, err := models.ImportKey(forCommands(o), string(text), passphrase)
+	if err == nil {
+		fmt.Println("The key is in", path)
+	}
+	return err
+}
+
+// askPassphrase reads one line from standard input, so that a script can give it without its
+// standing in the list of processes.
+func askPassphrase() (string, error) {
+	if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		fmt.Fprint(os.Stderr, "Passphrase: ")
+	}
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return "", errors.Join(errors.New("there was no passphrase"), err)
+	}
+	return line, nil
+}
+
+func (b backupCommand) Run(o options) error {
+	store, err := models.OpenToRead(forCommands(o))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(store.Backup(context.Background(), b.File), store.Close()); err != nil {
+		return err
+	}
+	fmt.Println("The backup is in", b.File, "and holds no key. Keep a copy of the key apart from it: conclave keys export")
+	return nil
+}
+
+func (r restoreCommand) Run(o options) error {
+	kept, err := models.Restore(r.File, o.Data)
+	if err != nil {
+		return err
+	}
+	fmt.Println("The backup is restored to", o.Data)
+	if kept != "" {
+		fmt.Println("The database that was there is now", kept)
+	}
 	return nil
 }
 

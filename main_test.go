@@ -6,6 +6,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 	"go/token"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -24,10 +27,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	_ "github.com/mattn/go-sqlite3"
 	"github.com/pquerna/otp/totp"
 )
 
@@ -477,6 +482,246 @@ func TestAcknowledgedMessagesSurviveAKill(t *testing.T) {
 			t.Errorf("message %d stands %d times", i, strings.Count(page, fmt.Sprintf(">message %d.<", i)))
 		}
 	}
+}
+
+// does runs a command to its end and returns what it printed; it must end with that code.
+func does(t *testing.T, cmd *exec.Cmd, code int) string {
+	t.Helper()
+	var out, complaint strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != code {
+		t.Fatalf("%v ended with %v, want exit code %d\n%s%s", cmd.Args[1:], err, code, &out, &complaint)
+	}
+	return out.String()
+}
+
+var masterKey = regexp.MustCompile(`mk-([0-9a-f]{8})\.key`)
+
+// The process is killed at many moments of posting, editing, leaving and rotating. Afterwards
+// everything that was acknowledged is there, verify finds nothing, the start raises no alarm, and
+// every secret is wrapped under the one current key.
+func TestAKillAtAnyMomentLosesNothing(t *testing.T) {
+	const rounds = 20
+	dice := rand.New(rand.NewPCG(2026, 11))
+	dir := t.TempDir()
+	p := start(t, dir, "--limit-scale", "100000")
+	ada, _ := p.register("ada", "Ada Lovelace")
+	grace, _ := p.register("grace", "Grace Hopper")
+	room := ada.send("/rooms", url.Values{"name": {"Engine room"}})
+	code := codeInPage.FindString(ada.read(room))
+	posted := map[string]bool{} // what was acknowledged, by its text
+	for round := range rounds {
+		var work sync.WaitGroup
+		dead := make(chan bool)
+		var mu sync.Mutex
+		try := func(a *person, path string, form url.Values) bool {
+			req, err := http.NewRequest(http.MethodPost, p.url+path, strings.NewReader(form.Encode()))
+			must(t, err)
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			req.Header.Set("Origin", p.url)
+			res, err := a.client.Do(req)
+			if err != nil {
+				return false
+			}
+			res.Body.Close()
+			return res.StatusCode == http.StatusSeeOther
+		}
+		alive := func() bool {
+			select {
+			case <-dead:
+				return false
+			default:
+				return true
+			}
+		}
+		for who := range 2 {
+			work.Go(func() {
+				for i := 0; alive(); i++ {
+					text := fmt.Sprintf("round %d writer %d message %d.", round, who, i)
+					if try(ada, room+"/messages", url.Values{"body": {text}}) {
+						mu.Lock()
+						posted[text] = true
+						mu.Unlock()
+					}
+				}
+			})
+		}
+		work.Go(func() {
+			for alive() {
+				try(grace, "/rooms/join", url.Values{"code": {code}})
+				try(grace, room+"/leave", url.Values{})
+			}
+		})
+		work.Go(func() {
+			for alive() {
+				command(dir, "keys", "rotate").Run() // one that finds no server any more runs here
+			}
+		})
+		time.Sleep(time.Duration(50+dice.IntN(250)) * time.Millisecond)
+		close(dead)
+		must(t, p.cmd.Process.Kill())
+		<-p.exited
+		work.Wait()
+		if round%4 == 0 {
+			does(t, command(dir, "verify"), 0)
+		}
+		p = start(t, dir, "--limit-scale", "100000")
+		ada.p, grace.p = p, p
+		ada.client.CloseIdleConnections()
+		grace.client.CloseIdleConnections()
+	}
+	if len(posted) < rounds {
+		t.Errorf("only %d messages were acknowledged: this test shows little", len(posted))
+	}
+	history := ada.read(room)
+	for older := olderInPage.FindString(history); older != ""; {
+		page := ada.read(strings.ReplaceAll(older, "&amp;", "&"))
+		history += page
+		older = olderInPage.FindString(page)
+	}
+	if strings.Contains(history, "integrity check") {
+		t.Error("something is shown as damaged")
+	}
+	for text := range posted {
+		if strings.Count(history, ">"+text+"<") != 1 {
+			t.Errorf("%q was acknowledged and stands %d times in the history", text, strings.Count(history, ">"+text+"<"))
+		}
+	}
+	rotated := masterKey.FindString(does(t, command(dir, "keys", "rotate"), 0))
+	p.stop(os.Interrupt, time.Second)
+	if out := does(t, command(dir, "verify"), 0); !strings.Contains(out, " 0 findings") {
+		t.Errorf("verify says %s", out)
+	}
+	// Exactly one key is needed: every other can be destroyed, and the server starts.
+	files, err := filepath.Glob(filepath.Join(dir, "data", "keys", "mk-*.key"))
+	must(t, err)
+	for _, file := range files {
+		if filepath.Base(file) != rotated {
+			does(t, command(dir, "keys", "destroy", masterKey.FindStringSubmatch(file)[1]), 0)
+		}
+	}
+	ada.p = start(t, dir)
+	ada.client.CloseIdleConnections()
+	if page := ada.read(room); strings.Contains(page, "integrity check") {
+		t.Error("something cannot be opened with the current key alone")
+	}
+	t.Logf("%d messages were acknowledged, %d keys were made", len(posted), len(files))
+}
+
+var olderInPage = regexp.MustCompile(`/rooms/[0-9a-f]+/messages\?before=\d+`)
+
+// database changes the file behind the program's back, as somebody who has no key.
+func database(t *testing.T, dir, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", "file:"+filepath.Join(dir, "data", "conclave.db")+"?_foreign_keys=0&_busy_timeout=10000")
+	must(t, err)
+	_, err = db.Exec(statement)
+	must(t, errors.Join(err, db.Close()))
+}
+
+func TestVerifyNamesDamageAndARollbackStopsTheStart(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir)
+	ada, _ := p.register("ada", "Ada Lovelace")
+	room := ada.send("/rooms", url.Values{"name": {"Engine room"}})
+	for _, text := range []string{"the kettle is on", "two sugars", "come down"} {
+		ada.send(room+"/messages", url.Values{"body": {text}})
+	}
+	if out := does(t, command(dir, "verify"), 0); !strings.Contains(out, "1 rooms, 6 entries, 0 findings") {
+		t.Errorf("beside the server: %s", out)
+	}
+	database(t, dir, "UPDATE messages SET envelope = zeroblob(100) WHERE n = 5")
+	out := does(t, command(dir, "verify"), 1)
+	if !strings.Contains(out, strings.TrimPrefix(room, "/rooms/")) || !strings.Contains(out, "n 5") || !strings.Contains(out, "1 findings") {
+		t.Errorf("verify says %s", out)
+	}
+	var report struct {
+		Rooms, Entries int
+		Findings       []struct {
+			Room, What string
+			N          int
+		}
+	}
+	if err := json.Unmarshal([]byte(does(t, command(dir, "verify", "--json"), 1)), &report); err != nil || len(report.Findings) != 1 || report.Findings[0].N != 5 {
+		t.Errorf("as JSON: %+v, %v", report, err)
+	}
+	page := ada.read(room)
+	if !strings.Contains(page, "This message failed its integrity check and is not shown") || strings.Contains(page, "two sugars") || !strings.Contains(page, "come down") {
+		t.Errorf("the page:\n%s", page)
+	}
+	p.stop(os.Interrupt, time.Second)
+	database(t, dir, "DELETE FROM messages WHERE n = 6; DELETE FROM room_log WHERE n = 6; UPDATE rooms SET head_n = 5, head_mac = (SELECT mac FROM room_log WHERE n = 5)")
+	fails(t, command(dir, "--addr", "127.0.0.1:0"), 5, strings.TrimPrefix(room, "/rooms/"), "--accept-rollback")
+	does(t, command(dir, "verify"), 1)
+	ada.p = start(t, dir, "serve", "--accept-rollback")
+	ada.client.CloseIdleConnections()
+	ada.send(room+"/messages", url.Values{"body": {"life goes on"}})
+	must(t, ada.p.cmd.Process.Kill()) // right after
+	<-ada.p.exited
+	fails(t, command(dir, "--addr", "127.0.0.1:0", "serve", "--accept-rollback"), 2, "no rollback")
+	fails(t, command(dir, "--addr", "127.0.0.1:0", "--accept-rollback"), 2, "no rollback") // serve need not be said
+	start(t, dir).stop(os.Interrupt, time.Second)
+}
+
+func TestKeysAndBackupsFromTheCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir)
+	ada, _ := p.register("ada", "Ada Lovelace")
+	room := ada.send("/rooms", url.Values{"name": {"Engine room"}})
+	ada.send(room+"/messages", url.Values{"body": {"before the backup"}})
+	key := func() string {
+		files, err := filepath.Glob(filepath.Join(p.dir, "data", "keys", "mk-*.key"))
+		must(t, err)
+		return masterKey.FindStringSubmatch(files[0])[1]
+	}
+	first := key()
+	fails(t, command(dir, "keys", "destroy", first), 2, first)
+	does(t, command(dir, "keys", "rotate"), 0)
+	ada.send(room+"/messages", url.Values{"body": {"after the rotation"}})
+	does(t, command(dir, "keys", "destroy", first), 0)
+	second := key()
+	does(t, command(dir, "backup", "backup.tar"), 0)
+	fails(t, command(dir, "backup", "backup.tar"), 2, "already there")
+	fails(t, command(dir, "restore", "backup.tar"), 2, "running")
+	ada.send(room+"/messages", url.Values{"body": {"after the backup"}})
+
+	plain := does(t, command(dir, "keys", "export"), 0)
+	if !strings.Contains(plain, "CONCLAVE-MASTER-1-") || !strings.Contains(plain, "# id "+second) {
+		t.Errorf("exported as %s", plain)
+	}
+	export := command(dir, "keys", "export", "--passphrase")
+	export.Stdin = strings.NewReader("a long phrase for the safe\n")
+	sealed := does(t, export, 0)
+	if strings.Contains(sealed, "MASTER") {
+		t.Errorf("sealed as %s", sealed)
+	}
+
+	other := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(other, "key.txt"), []byte(sealed), 0o600))
+	does(t, command(other, "restore", filepath.Join(dir, "backup.tar")), 0)
+	fails(t, command(other), 3, second)
+	wrong := command(other, "keys", "import", "key.txt")
+	wrong.Stdin = strings.NewReader("a long phrase for the sofa\n")
+	fails(t, wrong, 2, "passphrase")
+	right := command(other, "keys", "import", "key.txt")
+	right.Stdin = strings.NewReader("a long phrase for the safe\n")
+	does(t, right, 0)
+	does(t, command(other, "verify"), 0)
+	restored := start(t, other)
+	ada2 := restored.person("ada")
+	ada2.secret, ada2.step = ada.secret, 30*time.Second
+	ada2.send("/login", url.Values{"username": {"ada"}, "password": {password}, "code": {ada2.code()}})
+	if page := ada2.read(room); !strings.Contains(page, "before the backup") || strings.Contains(page, "after the backup") {
+		t.Errorf("the restored page:\n%s", page)
+	}
+
+	p.stop(os.Interrupt, time.Second)
+	does(t, command(dir, "restore", "backup.tar"), 0)
+	fails(t, command(dir), 5, "--accept-rollback")
+	start(t, dir, "serve", "--accept-rollback").stop(os.Interrupt, time.Second)
+	does(t, command(dir, "keys", "rotate"), 0) // without a server
+	does(t, command(dir, "verify"), 0)
+	fails(t, command(t.TempDir(), "verify"), 2, "no database")
 }
 
 func TestWithoutACCompilerItSaysWhatToInstall(t *testing.T) {

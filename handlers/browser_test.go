@@ -158,7 +158,7 @@ func TestBrowserTwoPeopleMeetThroughALinkAndTalk(t *testing.T) {
 	if n := read[int](grace, `document.querySelectorAll("#messages script, #messages img, #messages hx-partial").length`); n != 0 {
 		t.Errorf("%d elements were made of the text of messages", n)
 	}
-	links := read[[]map[string]string](grace, `[...document.querySelectorAll("#messages a")].map((a) => ({ href: a.href, text: a.textContent, rel: a.rel, target: a.target }))`)
+	links := read[[]map[string]string](grace, `[...document.querySelectorAll("#messages .body a")].map((a) => ({ href: a.href, text: a.textContent, rel: a.rel, target: a.target }))`)
 	if len(links) != 1 || links[0]["href"] != "https://example.org/a?b=c&d=e#f" || links[0]["text"] != links[0]["href"] ||
 		links[0]["target"] != "_blank" || !strings.Contains(links[0]["rel"], "noopener") || !strings.Contains(links[0]["rel"], "noreferrer") {
 		t.Errorf("links in the messages: %v", links)

@@ -242,7 +242,11 @@ func (a *App) frame(ctx context.Context, e *models.Entry) []byte {
 	l, err := a.o.Store.Open(ctx, e)
 	if err == nil {
 		var html []byte
-		if html, err = rendered(ctx, views.EntryPartial(entry(l))); err == nil {
+		part := views.EntryPartial
+		if e.Op == models.OpEdit || e.Op == models.OpDelete {
+			part = views.ChangePartial // of a line that may not be on the page: never inserted
+		}
+		if html, err = rendered(ctx, part(entry(e.Room, l))); err == nil {
 			return event(e.N, html)
 		}
 	}

@@ -161,7 +161,7 @@ func TestAFeedResumesWhereverItsListenerSaysItStands(t *testing.T) { // T42
 	}
 	refresh := func(what string, events []event, messages int) {
 		t.Helper()
-		if len(events) != 1 || len(events[0].bodies()) != messages || !strings.Contains(events[0].data, `hx-target="#messages"`) || !strings.Contains(events[0].data, `hx-swap="innerHTML"`) {
+		if len(events) != 1 || len(events[0].bodies()) != messages || !strings.Contains(events[0].data, `hx-target="#messages"`) || !strings.Contains(events[0].data, `hx-swap="innerHTML`) {
 			t.Fatalf("%s: %d events, the first with %d messages", what, len(events), len(events[0].bodies()))
 		}
 	}

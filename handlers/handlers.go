@@ -73,6 +73,8 @@ func New(o Options) http.Handler {
 	member.get("/register/recovery", a.recoveryPage)
 	member.post("/register/recovery", a.recoverySaved)
 	member.post("/session", a.touch)
+	member.get("/sudo", a.sudoPage)
+	member.post("/sudo", a.confirmSudo)
 	member.get("/rooms", a.roomsPage)
 	member.post("/rooms", a.createRoom)
 	member.post("/rooms/join", a.joinRoom)
@@ -80,9 +82,16 @@ func New(o Options) http.Handler {
 	room := routes{e, roomRoute, []echo.MiddlewareFunc{a.visited, a.signedIn, a.inRoom}}
 	room.get("", a.roomPage)
 	room.post("/messages", a.postMessage)
+	room.get("/messages/:n/edit", a.actionsPage)
+	room.post("/messages/:n", a.editMessage)
+	room.post("/messages/:n/delete", a.removeMessage)
 	room.get("/messages", a.olderMessages)
 	room.get("/feed", a.feed)
 	room.post("/leave", a.leaveRoom)
+	room.get("/proof", a.proofPage)
+	room.get("/settings", a.settingsPage)
+	room.post("/epoch", a.turnEpoch)
+	room.post("/destroy", a.sudo(a.destroyRoom))
 	e.RouteNotFound("/*", echo.NotFoundHandler, a.visited)
 	return e
 }

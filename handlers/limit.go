@@ -57,6 +57,7 @@ type limits struct {
 	registrations bucket // by address
 	rooms         bucket // by user
 	posts         bucket // by user and room
+	sudo          bucket // by user
 }
 
 func newLimits(scale int) limits {
@@ -65,6 +66,7 @@ func newLimits(scale int) limits {
 		registrations: newBucket(60, time.Hour, 60, scale),
 		rooms:         newBucket(20, time.Hour, 20, scale),
 		posts:         newBucket(10, 10*time.Second, 20, scale),
+		sudo:          newBucket(10, 15*time.Minute, 10, scale),
 	}
 }
 

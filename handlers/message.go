@@ -62,3 +62,83 @@ func (a *App) olderMessages(c echo.Context) error {
 	}
 	return a.render(c, http.StatusOK, views.OlderPage(a.shell(c, "Older messages"), history(m.Room, p)))
 }
+
+// messageNumber reads the number of the message that a route is about.
+func messageNumber(c echo.Context) (uint64, error) {
+	n, err := strconv.ParseUint(c.Param("n"), 10, 63)
+	if err != nil {
+		return 0, &models.Error{Kind: models.NotFound, Msg: "There is no such message."}
+	}
+	return n, nil
+}
+
+// actionsPage shows one message with what the reader may do to it.
+func (a *App) actionsPage(c echo.Context) error {
+	return a.showActions(c, http.StatusOK, "", "")
+}
+
+// showActions shows it with the form as it was sent: draft and error are empty for a first look.
+func (a *App) showActions(c echo.Context, code int, draft, problem string) error {
+	n, err := messageNumber(c)
+	if err != nil {
+		return err
+	}
+	m := membership(c)
+	l, err := a.o.Store.Message(c.Request().Context(), m, n)
+	if err != nil {
+		return err
+	}
+	mine := l.Who.ID == m.User
+	open := !l.Removed && !l.Damaged
+	if problem == "" {
+		draft = l.Body
+	}
+	shown := views.Actions{
+		RoomID: m.Room.String(), Entry: entry(m.Room, l), Draft: draft, Error: problem,
+		MayEdit: open && mine, MayRemove: open && (mine || m.Role != models.Plain),
+	}
+	return a.formAgain(c, code, views.ActionsPartial(shown), views.ActionsPage(a.shell(c, "A message"), shown))
+}
+
+func (a *App) editMessage(c echo.Context) error {
+	n, err := messageNumber(c)
+	if err != nil {
+		return err
+	}
+	field, err := form(c)
+	if err != nil {
+		return err
+	}
+	m := membership(c)
+	if err = a.limits.posts.take(m.User.String() + m.Room.String()); err == nil {
+		err = a.o.Store.Edit(c.Request().Context(), m, n, field("body"))
+	}
+	if fault, ok := faults(err); ok && models.KindOf(err) != models.NotFound {
+		retryAfter(c, err)
+		return a.showActions(c, status(err), field("body"), fault["body"]+fault[""])
+	}
+	if err != nil {
+		return err
+	}
+	return a.changed(c)
+}
+
+func (a *App) removeMessage(c echo.Context) error {
+	n, err := messageNumber(c)
+	if err != nil {
+		return err
+	}
+	if err := a.o.Store.Remove(c.Request().Context(), membership(c), n); err != nil {
+		return err
+	}
+	return a.changed(c)
+}
+
+// changed answers a change of a message: the page sees it on the feed, a browser without
+// JavaScript goes back to the room.
+func (a *App) changed(c echo.Context) error {
+	if partial(c) {
+		return c.NoContent(http.StatusNoContent)
+	}
+	return seeOther(c, "/rooms/"+membership(c).Room.String())
+}

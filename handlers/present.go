@@ -84,20 +84,30 @@ func card(c models.Card) views.RoomCard {
 func history(room models.ID, p models.Page) views.History {
 	h := views.History{RoomID: room.String(), Before: p.Before, Entries: make([]views.Entry, len(p.Lines))}
 	for i, l := range p.Lines {
-		h.Entries[i] = entry(l)
+		h.Entries[i] = entry(room, l)
 	}
 	return h
 }
 
 var entryKinds = map[models.Op]views.EntryKind{
-	models.OpCreate: views.Created, models.OpJoin: views.Joined, models.OpLeave: views.Left, models.OpPost: views.Message,
+	models.OpCreate: views.Created, models.OpJoin: views.Joined, models.OpLeave: views.Left, models.OpPost: views.Message, models.OpEdit: views.Message, models.OpDelete: views.Removed,
 }
 
-func entry(l models.Line) views.Entry {
-	if l.Damaged {
+func entry(room models.ID, l models.Line) views.Entry {
+	switch {
+	case l.Missing > 0:
+		return views.Entry{N: l.N, Kind: views.Gap, Missing: l.Missing}
+	case l.Damaged:
 		return views.Entry{N: l.N, Kind: views.Damaged}
 	}
-	return views.Entry{N: l.N, Kind: entryKinds[l.Op], Who: person(l.Who), At: l.At, Body: spans(l.Body)}
+	e := views.Entry{N: l.N, Kind: entryKinds[l.Op], Who: person(l.Who), At: l.At, Body: spans(l.Body), Edited: l.Edited}
+	if e.Kind == views.Message {
+		e.RoomID = room.String()
+	}
+	if l.Removed {
+		e.Kind = views.Removed
+	}
+	return e
 }
 
 var link = regexp.MustCompile(`(?i)\bhttps?://[^\s<>"'` + "`" + `\x{200b}\x{2028}\x{2029}]+`)

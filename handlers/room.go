@@ -3,6 +3,8 @@ package handlers
 import (
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -112,6 +114,11 @@ func (a *App) showRoom(c echo.Context, status int, composer views.Composer) erro
 		History: history(m.Room, v.Page),
 		Alone:   len(v.People) == 1,
 		FeedURL: fmt.Sprintf("/rooms/%s/feed?after=%d&log=%s", m.Room, v.Page.Head, v.Log),
+
+		Owner:    m.Role == models.Owner,
+		Proof:    views.Proof{N: v.Page.Head, Fingerprint: v.Fingerprint},
+		ReadOnly: v.ReadOnly,
+		Harmed:   v.Harmed,
 	}
 	r.JoinURL = "https://" + c.Request().Host + "/join#" + r.Code
 	if r.JoinQR, err = qrCode(r.JoinURL); err != nil {
@@ -126,5 +133,61 @@ func (a *App) leaveRoom(c echo.Context) error {
 		return err
 	}
 	a.sessions.Put(c.Request().Context(), keyNotice, "You have left the room.")
+	return seeOther(c, "/rooms")
+}
+
+// proofPage shows the fingerprint up to a number, to compare it with one that was written down.
+func (a *App) proofPage(c echo.Context) error {
+	m := membership(c)
+	typed := strings.TrimSpace(c.QueryParam("n"))
+	n, err := strconv.ParseUint(typed, 10, 63)
+	if err != nil {
+		n = 0 // there is no entry 0, and the page says so
+	}
+	letters, name, head, err := a.o.Store.Fingerprint(c.Request().Context(), m, n)
+	fault, _ := faults(err)
+	if err != nil && fault["n"] == "" {
+		return err
+	}
+	p := views.ProofAt{RoomID: m.Room.String(), Name: name, Head: head, N: views.Field{Value: typed, Error: fault["n"]}, Proof: views.Proof{N: n, Fingerprint: letters}}
+	code := http.StatusOK
+	if err != nil {
+		code = status(err)
+	}
+	return a.render(c, code, views.ProofPage(a.shell(c, "The history of "+name), p))
+}
+
+// settingsPage is for the owner.
+func (a *App) settingsPage(c echo.Context) error {
+	m := membership(c)
+	if m.Role != models.Owner {
+		return &models.Error{Kind: models.Denied, Msg: "Only the owner can change the room's settings."}
+	}
+	v, err := a.o.Store.View(c.Request().Context(), m)
+	if err != nil {
+		return err
+	}
+	return a.render(c, http.StatusOK, views.SettingsPage(a.shell(c, "Settings of "+v.Name), views.Settings{ID: m.Room.String(), Name: v.Name}))
+}
+
+// turnEpoch gives the room a new key.
+func (a *App) turnEpoch(c echo.Context) error {
+	if err := a.limits.rooms.take(visitOf(c).user.ID.String()); err != nil {
+		return err
+	}
+	m := membership(c)
+	if err := a.o.Store.TurnEpoch(c.Request().Context(), m); err != nil {
+		return err
+	}
+	a.sessions.Put(c.Request().Context(), keyNotice, "The room has a new key. What was written before stays readable under the old one.")
+	return seeOther(c, "/rooms/"+m.Room.String()+"/settings")
+}
+
+// destroyRoom takes the room apart for good.
+func (a *App) destroyRoom(c echo.Context) error {
+	if err := a.o.Store.Destroy(c.Request().Context(), membership(c)); err != nil {
+		return err
+	}
+	a.sessions.Put(c.Request().Context(), keyNotice, "The room is destroyed. Its keys and its messages are gone from this server.")
 	return seeOther(c, "/rooms")
 }
