@@ -204,6 +204,7 @@ func TestBrowserARefusedEditKeepsTheDialogAndItsDraft(t *testing.T) {
 	b.click("#edit button.primary")
 	b.until("no dialog", noDialog)
 	b.until("the edit", fmt.Sprintf(`document.querySelector("#m-%d .edited")`, n))
+	b.until("the page at rest", "!document.querySelector('.htmx-swapping, .htmx-settling, .htmx-added')")
 	b.click(fmt.Sprintf("#m-%d > .act", n))
 	b.until("the dialog without yesterday's complaint", editing+` && !document.querySelector("#message-dialog .problem")`)
 }

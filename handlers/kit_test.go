@@ -42,6 +42,7 @@ type settings struct {
 	registration   string
 	idle, lifetime time.Duration
 	scale          int
+	fullHashes     bool // passwords cost what they cost in earnest
 }
 
 // clock is the server's idea of the time: the real one, moved on by tests.
@@ -70,7 +71,7 @@ func (l *logBook) String() string {
 
 func openOffice(t *testing.T, change ...func(*settings)) *office {
 	t.Helper()
-	o := &office{t: t, dir: t.TempDir(), clock: &clock{}, log: &logBook{}, set: settings{"open", 24 * time.Hour, 336 * time.Hour, 1}}
+	o := &office{t: t, dir: t.TempDir(), clock: &clock{}, log: &logBook{}, set: settings{registration: "open", idle: 24 * time.Hour, lifetime: 336 * time.Hour, scale: 1}}
 	for _, c := range change {
 		c(&o.set)
 	}
@@ -86,7 +87,7 @@ func (o *office) start(address string) {
 	var err error
 	o.store, err = models.Open(models.Options{
 		Dir: o.dir, Hub: o.hub, Log: logger, Now: o.clock.now, LimitScale: o.set.scale,
-		SessionIdle: o.set.idle, SessionLifetime: o.set.lifetime,
+		SessionIdle: o.set.idle, SessionLifetime: o.set.lifetime, LightHashes: !o.set.fullHashes,
 	})
 	if err != nil {
 		o.t.Fatal(err)

@@ -101,24 +101,26 @@ var errBusy = errors.New("too many sign-ins at once")
 type hasher struct {
 	admitted chan struct{} // those at work and those waiting
 	working  chan struct{}
+	today    phc // the parameters of new hashes
 	nobody   phc // what verifyNobody compares with
 }
 
 // newHasher lets queue callers wait while two are at work.
-func newHasher(queue int) *hasher {
-	nobody := phcToday
+func newHasher(queue int, today phc) *hasher {
+	nobody := today
 	nobody.salt, nobody.sum = make([]byte, phcSalt), make([]byte, phcSum)
 	rand.Read(nobody.sum) // never fails, and no password is known that gives it
 	return &hasher{
 		admitted: make(chan struct{}, 2+queue),
 		working:  make(chan struct{}, 2),
+		today:    today,
 		nobody:   nobody,
 	}
 }
 
 // hash makes the PHC string of a password that checkPassword has accepted. Errors: errBusy, or ctx's while waiting.
 func (h *hasher) hash(ctx context.Context, password string) (string, error) {
-	p := phcToday
+	p := h.today
 	p.salt = make([]byte, phcSalt)
 	rand.Read(p.salt) // never fails
 	sum, err := h.sum(ctx, p, phcSum, password)
@@ -152,7 +154,7 @@ func (h *hasher) verifyNobody(ctx context.Context, password string) error {
 // stale says whether encoded should be made anew at the next chance: its parameters are not today's.
 func (h *hasher) stale(encoded string) bool {
 	p, err := parsePHC(encoded)
-	return err != nil || p.memory != phcToday.memory || p.time != phcToday.time || p.threads != phcToday.threads ||
+	return err != nil || p.memory != h.today.memory || p.time != h.today.time || p.threads != h.today.threads ||
 		len(p.salt) != phcSalt || len(p.sum) != phcSum
 }
 
@@ -188,8 +190,11 @@ type phc struct {
 	salt, sum    []byte
 }
 
-// phcToday are the parameters of new hashes.
-var phcToday = phc{memory: 65536, time: 3, threads: 1}
+// Parameters of new hashes (memory in KiB): the usual ones, and the least that is ever allowed.
+var (
+	phcToday = phc{memory: 65536, time: 3, threads: 1}
+	phcLight = phc{memory: 19456, time: 2, threads: 1}
+)
 
 const (
 	phcSalt = 16

@@ -77,7 +77,7 @@ func TestTheListIsSortedAndEveryLineIsFound(t *testing.T) {
 }
 
 func TestAHashVerifiesItsPasswordAndNoOther(t *testing.T) {
-	h := newHasher(32)
+	h := newHasher(32, phcToday)
 	encoded, err := h.hash(t.Context(), "caf\u00e9 walnut sleeve")
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestAHashVerifiesItsPasswordAndNoOther(t *testing.T) {
 // The vector is one of src/test.c in the reference implementation, github.com/P-H-C/phc-winner-argon2.
 func TestAForeignHashVerifiesAndIsStale(t *testing.T) {
 	const encoded = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
-	h := newHasher(0)
+	h := newHasher(0, phcToday)
 	if ok, err := h.verify(t.Context(), encoded, "password"); !ok || err != nil {
 		t.Errorf("verify: %v, %v", ok, err)
 	}
@@ -117,7 +117,7 @@ func TestAStoredHashOutsideTheBoundsIsAnErrorWithoutWork(t *testing.T) {
 	if _, err := parsePHC(with("m=19456,t=2,p=1")); err != nil {
 		t.Errorf("the weakest allowed: %v", err)
 	}
-	h := newHasher(0)
+	h := newHasher(0, phcToday)
 	h.working <- struct{}{} // whoever wants to hash now waits until the test times out
 	h.working <- struct{}{}
 	for name, encoded := range map[string]string{
@@ -150,7 +150,7 @@ func TestAStoredHashOutsideTheBoundsIsAnErrorWithoutWork(t *testing.T) {
 
 func TestTwoHashTheQueueWaitsAndTheRestIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHasher(3)
+		h := newHasher(3, phcToday)
 		var atWork, most, served atomic.Int32
 		for range 5 {
 			go func() {
@@ -184,7 +184,7 @@ func TestTwoHashTheQueueWaitsAndTheRestIsBusy(t *testing.T) {
 
 func TestWhoGivesUpWaitingLeavesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHasher(1)
+		h := newHasher(1, phcToday)
 		first, _ := h.enter(t.Context())
 		second, _ := h.enter(t.Context())
 		for range 3 {

@@ -57,7 +57,7 @@ func (a *archive) open() {
 	var err error
 	a.Store, err = Open(Options{
 		Dir: a.dir, Hub: feed.New(feed.Options{}), Log: slog.New(slog.NewTextHandler(a.log, nil)),
-		SessionIdle: time.Hour, SessionLifetime: 24 * time.Hour, LimitScale: 100,
+		SessionIdle: time.Hour, SessionLifetime: 24 * time.Hour, LimitScale: 100, LightHashes: true,
 	})
 	if err != nil {
 		a.t.Fatal(err)

@@ -161,7 +161,7 @@ var ctx = context.Background()
 func options(dir string) Options {
 	return Options{
 		Dir: dir, Hub: feed.New(feed.Options{}), Log: slog.New(slog.NewTextHandler(io.Discard, nil)), LimitScale: 100,
-		SessionIdle: time.Hour, SessionLifetime: 24 * time.Hour,
+		SessionIdle: time.Hour, SessionLifetime: 24 * time.Hour, LightHashes: true,
 	}
 }
 
