@@ -434,6 +434,7 @@ func TestBrowserLogoutEndsTheOtherTab(t *testing.T) {
 	for _, b := range []*tab{first, second} {
 		b.until("Ada here", `document.querySelector("#members [data-username=ada][data-here]")`)
 		b.expectStatus(401, "/session")
+		b.expectStatus(401, r.path("/feed")) // a slow page asks once more before it leaves
 	}
 	for _, b := range []*tab{second, first} {
 		b.do("look at the tab", command(page.BringToFront, cdp.Empty{}))
@@ -481,6 +482,9 @@ func TestBrowserAMemberWhoLeftIsLedOutOfTheOtherTab(t *testing.T) {
 	second := first.secondTab()
 	second.open(r.path(""))
 	second.at(r.path(""))
+	for _, b := range []*tab{first, second} {
+		b.expectStatus(404, r.path("/feed")) // a slow page asks once more before it leaves
+	}
 	second.click(".leave summary")
 	second.click(".leave button")
 	second.until("the rooms", `location.pathname === "/rooms"`)

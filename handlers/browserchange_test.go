@@ -289,6 +289,9 @@ func TestBrowserADestroyedRoomLeadsEverybodyOut(t *testing.T) {
 	second.open(r.path(""))
 	second.at(r.path(""))
 	second.here(ada)
+	for _, b := range []*tab{g, second} {
+		b.expectStatus(404, r.path("/feed")) // a slow page asks once more before it leaves
+	}
 	marked := read[float64](second, "window.marked = Math.random()")
 
 	a.click("a[href='" + r.path("/settings") + "']")
