@@ -99,8 +99,8 @@ func pack(w io.Writer, dir string, names []string, now time.Time) error {
 }
 
 // Restore puts a backup into a data folder that no server uses. The database that was there is
-// kept beside it, under the name it returns. Anchors that are already there stay, when they verify as newer or cannot be
-// compared yet: so a start after restoring an older backup says that history went back (ErrRollback).
+// kept beside it, under the name it returns. Anchors that are already there stay, so that the
+// start after restoring an older backup says that history went back (ErrRollback).
 func Restore(path, dir string) (kept string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err

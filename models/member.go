@@ -24,7 +24,6 @@ const (
 type Membership struct {
 	Room, User ID
 	Role       Role
-	joined     uint64 // number of the log entry of the latest join
 }
 
 // Member returns the user's membership of the room with that name. It is NotFound for a room
@@ -110,7 +109,6 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 			s.fault(m.Room, latest.N, faultMember, "a membership is not what the room's log says and is ignored")
 			continue
 		}
-		m.joined = join.N
 		found = append(found, m)
 	}
 	return found, rows.Err()

@@ -63,7 +63,7 @@ func (m *meeting) refuses(t *testing.T, user ID) {
 	if err != nil || slices.ContainsFunc(rooms, func(c Card) bool { return c.Room == m.room }) {
 		t.Errorf("the room is in the list: %v", err)
 	}
-	forged := Membership{Room: m.room, User: user, Role: Owner, joined: 1}
+	forged := Membership{Room: m.room, User: user, Role: Owner}
 	if _, err := m.View(t.Context(), forged); KindOf(err) != NotFound {
 		t.Errorf("the room can be viewed: %v", err)
 	}
