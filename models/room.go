@@ -268,8 +268,15 @@ type view struct {
 // something that it read was changed in between (errMoved) it reads again, while the lane waits.
 func (s *Store) snapshot(ctx context.Context, f func(gorm.ConnPool) error) error {
 	read := func() error {
+		var h *handle
+		select {
+		case h = <-s.readers:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		defer func() { s.readers <- h }()
 		since := s.proofs.now()
-		return s.read.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return f(view{tx.Statement.ConnPool, since}) })
+		return h.transaction(ctx, "BEGIN", func() error { return f(view{h, since}) })
 	}
 	err := read()
 	if errors.Is(err, errMoved) {
