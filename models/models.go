@@ -65,6 +65,7 @@ type Store struct {
 	masters masters
 	service *cipher.Service
 	keys    *lru.Cache[keyID, *cipher.RoomKey]
+	chains  *lru.Cache[ID, *cipher.Chain]
 	hasher  *hasher
 	lane    *lane
 	proofs  proofs
@@ -103,6 +104,7 @@ func newStore(o Options) *Store {
 	}
 	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost)}
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
+	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
 	return s
 }
 

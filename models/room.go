@@ -119,7 +119,7 @@ func (s *Store) CreateRoom(ctx context.Context, owner ID, name string) (ID, erro
 		if owned >= ownedPerUser*s.o.LimitScale {
 			return invalid("name", "You own %d rooms, and there can be no more. Leave one first.", owned)
 		}
-		genesis := s.service.Chain(room).Genesis()
+		genesis := s.chain(room).Genesis()
 		err := c.exec(`INSERT INTO rooms (id, name, name_n, code, code_n, code_index, incarnation, epoch, head_n, head_mac)
 			VALUES (?, x'', 0, x'', 0, NULL, ?, 0, 0, ?)`, room, incarnation[:8], genesis[:])
 		if err != nil {
@@ -200,7 +200,7 @@ func (s *Store) Rooms(ctx context.Context, user ID) ([]Card, error) {
 
 func (s *Store) card(ctx context.Context, db gorm.ConnPool, room ID) (Card, error) {
 	card := Card{Room: room}
-	h, err := readHead(ctx, db, s.service, room)
+	h, err := s.readHead(ctx, db, room)
 	if KindOf(err) != 0 {
 		card.Broken = true
 	} else if err != nil {

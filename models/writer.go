@@ -41,6 +41,8 @@ type lane struct {
 	pending map[ID]head               // moved by the batch that is being written
 	rotated *cipher.Master            // the new master key of that batch
 	minted  map[keyID]*cipher.RoomKey // the keys that this batch has made
+
+	unsettled map[ID]bool // the rooms whose members this batch has touched
 }
 
 type job struct {
@@ -161,7 +163,7 @@ func (l *lane) batch(jobs []*job) {
 	answers := make([]error, len(jobs))
 	var held []*change
 	l.quiet.Lock()
-	l.pending, l.minted, l.rotated = map[ID]head{}, map[keyID]*cipher.RoomKey{}, nil
+	l.pending, l.minted, l.rotated, l.unsettled = map[ID]head{}, map[keyID]*cipher.RoomKey{}, nil, map[ID]bool{}
 	err := l.transaction(ctx, func() error {
 		for i, j := range jobs {
 			if answers[i] = j.ctx.Err(); answers[i] != nil {
@@ -297,7 +299,7 @@ func (c *change) head(room ID) (head, error) {
 	}
 	if !ok {
 		var err error
-		if h, err = readHead(c.ctx, c.db, c.s.service, room); err != nil {
+		if h, err = c.s.readHead(c.ctx, c.db, room); err != nil {
 			return head{}, err
 		}
 	}
