@@ -45,6 +45,7 @@ func New(o Options) http.Handler {
 		o.Now = time.Now
 	}
 	a := &App{o: o, sessions: newSessions(o), origins: http.NewCrossOriginProtection(), limits: newLimits(o.LimitScale)}
+	o.Hub.Render(a.renderEvent)
 	e := echo.New()
 	e.HideBanner = true
 	e.HTTPErrorHandler = a.fail

@@ -258,7 +258,14 @@ func (c *change) announce() {
 		f()
 	}
 	for _, e := range c.events {
-		c.s.o.Hub.Publish(e)
+		hub, entry := c.s.o.Hub, e.Entry.(*Entry)
+		hub.Publish(e)
+		if entry.Op == OpCreate || entry.Op == OpJoin {
+			hub.Join(entry.Room, entry.Target)
+		}
+		if entry.Op.OfMember() {
+			hub.Publish(&feed.Event{Topic: entry.Room, Kind: feed.KindMembers, Entry: entry})
+		}
 	}
 }
 
