@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,9 +30,10 @@ func isFeed(c echo.Context) bool { return c.Path() == feedRoute || c.Path() == o
 // stream is one page's ear: on a room's log, and on what its reader has not read.
 type stream struct {
 	a      *App
+	id     any             // of the request
 	ctx    context.Context // of the one request that the stream is
 	user   models.ID
-	m      models.Membership // of the room; none on pages outside of one
+	m      models.Membership // of the room; none outside of one
 	sub    *feed.Subscription
 	cursor uint64          // the last entry that was sent
 	log    string          // the incarnation that the cursor counts in; empty when the listener did not say
@@ -50,29 +52,46 @@ var sessionEnd = []byte("event: session-end\ndata:\n\n")
 // feed is the live stream of a room. It listens first, then catches up from the log, then
 // follows; so nothing that is posted in between is lost, and what arrives twice is skipped by
 // its number. It never redirects: it ends, and the browser asks again with the last number it saw.
-func (a *App) feed(c echo.Context) error {
-	m := membership(c)
-	return a.listen(c, m, func(s *stream) error {
-		s.cursor = cursorOf(c.Request())
-		if err := s.catchUp(); err != nil {
-			return err
-		}
-		if e := a.o.Hub.Presence(m.Room, m.User); e != nil {
-			return s.write(a.renderEvent(e))
-		}
-		return nil
-	})
-}
+func (a *App) feed(c echo.Context) error { return a.listen(c, membership(c)) }
 
 // ownFeed is the stream of a page outside of a room.
-func (a *App) ownFeed(c echo.Context) error {
-	return a.listen(c, models.Membership{}, func(*stream) error { return nil })
+func (a *App) ownFeed(c echo.Context) error { return a.listen(c, models.Membership{}) }
+
+// streamKey is where a request's context keeps room for the stream that it becomes.
+type streamKey struct{}
+
+// ServeHTTP answers a request. A stream goes on when its way through the middleware is over: of
+// what that needed, stack included, nothing is kept for as long as somebody listens.
+func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, ownFeedRoute) {
+		a.routes.ServeHTTP(w, r)
+		return
+	}
+	var s *stream
+	aside(func() { a.routes.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), streamKey{}, &s))) })
+	if s != nil {
+		s.run(r.Context())
+	}
 }
 
-// listen opens the stream, lets begin bring the page up to date, and follows.
-func (a *App) listen(c echo.Context, m models.Membership, begin func(*stream) error) error {
-	v := visitOf(c)
-	s := &stream{a: a, ctx: c.Request().Context(), user: v.user.ID, m: m, log: c.QueryParam("log")}
+// aside runs f on a goroutine of its own and waits for it, so that the caller's stack stays as
+// small as it is.
+func aside(f func()) {
+	done := make(chan any)
+	go func() {
+		defer func() { done <- recover() }()
+		f()
+	}()
+	if fault := <-done; fault != nil {
+		panic(fault)
+	}
+}
+
+// listen begins a stream.
+func (a *App) listen(c echo.Context, m models.Membership) error {
+	v, r := visitOf(c), c.Request()
+	s := &stream{a: a, id: c.Get(requestIDKey), user: v.user.ID, m: m, log: c.QueryParam("log"), cursor: cursorOf(r)}
+	place := r.Context().Value(streamKey{}).(**stream)
 	s.w = c.Response().Writer
 	s.control = http.NewResponseController(s.w)
 	var err error
@@ -80,27 +99,57 @@ func (a *App) listen(c echo.Context, m models.Membership, begin func(*stream) er
 	if err != nil {
 		return &models.Error{Kind: models.Limited, Msg: "Too many pages of this server are open. Close some of them.", Err: err, Wait: 5 * time.Second}
 	}
-	defer s.over.Lock()
-	defer s.sub.Close()
-	defer context.AfterFunc(s.ctx, s.sub.Close)()
 	h := c.Response().Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("X-Accel-Buffering", "no") // for whoever puts a proxy before us
 	c.Response().WriteHeader(http.StatusOK)
+	clear(h)
 	// The deadlines of ordinary requests would end the stream after a minute.
 	if err := errors.Join(s.control.SetReadDeadline(time.Time{}), s.control.SetWriteDeadline(time.Time{})); err != nil {
+		s.sub.Close()
 		return err
 	}
-	if err = begin(s); err == nil {
+	*place = s
+	return nil
+}
+
+// run is the life of a stream, in its request's goroutine.
+func (s *stream) run(ctx context.Context) {
+	s.ctx = ctx
+	defer s.over.Lock()
+	defer s.sub.Close()
+	defer context.AfterFunc(ctx, s.sub.Close)()
+	var err error
+	aside(func() { err = s.begin() })
+	if err == nil {
 		err = s.follow()
 	}
 	if s.sub.Reason() == feed.Revoked {
 		err = s.send(sessionEnd)
 	}
 	if err != nil && !errors.Is(err, errOver) && s.ctx.Err() == nil {
-		a.o.Log.Info("a stream ended", "id", c.Get(requestIDKey), "error", err)
+		s.a.o.Log.Info("a stream ended", "id", s.id, "error", err)
 	}
-	return nil
+}
+
+// begin brings the page up to date.
+func (s *stream) begin() error {
+	if room := s.m.Room; !room.Zero() {
+		if err := s.catchUp(); err != nil {
+			return err
+		}
+		if e := s.a.o.Hub.Presence(room, s.user); e != nil {
+			if err := s.write(s.a.renderEvent(e)); err != nil {
+				return err
+			}
+		}
+	}
+	rooms, err := s.a.o.Store.RoomIDs(s.ctx, s.user)
+	if err != nil {
+		return err
+	}
+	s.sub.Watch(rooms)
+	return s.stillSignedIn()
 }
 
 // cursorOf reads where the listener stands. What is no number of ours stands ahead of every
@@ -190,25 +239,25 @@ func (s *stream) gone(err error) error {
 	return err
 }
 
-// follow sends what happens from now on.
-func (s *stream) follow() error {
-	rooms, err := s.a.o.Store.RoomIDs(s.ctx, s.user)
-	if err != nil {
-		return err
-	}
-	s.sub.Watch(rooms)
-	for err = s.stillSignedIn(); err == nil; {
+// follow sends what happens from now on. What is more than writing happens aside.
+func (s *stream) follow() (err error) {
+	for err == nil {
 		b := s.sub.Next()
 		if b == nil {
 			return errOver
 		}
-		switch b.Kind {
-		case feed.KindWake:
-			err = s.stillSignedIn()
-		case feed.KindUnread:
-			err = s.unread()
-		default:
-			err = s.pass(b)
+		bytes, ok := b.After(s.cursor)
+		switch {
+		case b.Kind == feed.KindWake:
+			aside(func() { err = s.stillSignedIn() })
+		case b.Kind == feed.KindUnread:
+			aside(func() { err = s.unread() })
+		case b.Last() > 0 && !ok: // the log knows more
+			aside(func() { err = s.catchUp() })
+		case len(bytes) > 0:
+			if err = s.write(bytes); err == nil {
+				s.cursor = max(s.cursor, b.Last())
+			}
 		}
 	}
 	if models.KindOf(err) == models.SignedOut {
@@ -224,25 +273,6 @@ func (s *stream) stillSignedIn() error {
 		s.sub.Wake(time.Now().Add(end.Sub(s.a.o.Now())))
 	}
 	return err
-}
-
-// pass sends of a block what the listener does not have. A gap in the numbers means that the log
-// knows more.
-func (s *stream) pass(b *feed.Block) error {
-	bytes, ok := b.After(s.cursor)
-	switch {
-	case b.Last() == 0 && !ok:
-		return nil // a moment that could not be described; the next one will be
-	case !ok:
-		return s.catchUp()
-	case len(bytes) == 0:
-		return nil // sent while catching up
-	}
-	if err := s.write(bytes); err != nil {
-		return err
-	}
-	s.cursor = max(s.cursor, b.Last())
-	return nil
 }
 
 // unread sends what has changed since it was last said; the first time all.
