@@ -34,6 +34,7 @@ const (
 type lane struct {
 	s       *Store
 	jobs    chan *job
+	most    int                       // changes in a batch
 	stopped chan struct{}             // closed when nothing runs any more
 	quiet   sync.RWMutex              // held while a batch is committed and noted
 	heads   map[ID]head               // committed
@@ -76,7 +77,7 @@ type change struct {
 }
 
 func newLane(s *Store) *lane {
-	return &lane{s: s, jobs: make(chan *job, 4*batchSize), stopped: make(chan struct{}), heads: map[ID]head{}}
+	return &lane{s: s, jobs: make(chan *job, 4*batchSize), most: batchSize, stopped: make(chan struct{}), heads: map[ID]head{}}
 }
 
 // do runs f in the lane and returns when its change is durable and announced, or refused.
@@ -134,7 +135,7 @@ func (l *lane) run(ctx context.Context) {
 
 func (l *lane) waiting(first *job) []*job {
 	jobs := []*job{first}
-	for len(jobs) < batchSize {
+	for len(jobs) < l.most {
 		select {
 		case j := <-l.jobs:
 			jobs = append(jobs, j)
