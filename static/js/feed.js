@@ -53,5 +53,7 @@ if (feed) {
 		connection?.reader?.cancel();
 	});
 	window.addEventListener("pagehide", () => clearTimeout(timer));
-	down();
+	connection = document.querySelector(".feed")._htmx?.sse; // it may have been quicker than this script
+	if (connection?.status) up();
+	else down();
 }

@@ -8,16 +8,16 @@ const talk = document.querySelector(".talk[data-room]");
 const told = document.getElementById("unreads");
 const button = document.getElementById("newest");
 const every = 2000;
-const n = (li) => Number(li.id.slice(2));
+const n = (li) => Number(li?.id.slice(2) ?? 0);
 const news = (li) => li.matches(".message:not(.removed)") && li.dataset.author !== list.dataset.me;
 const grace = 3000;
-let scroller, seen, known, flying = 0, line = 0, timer = 0, sent = -every, back = -grace;
+let scroller, seen, known, top = 0, flying = 0, line = 0, timer = 0, sent = -every, back = -grace;
 
 // away is nobody looking: in a hidden tab, and for a moment after the line came back, when what
 // was missed runs by.
 function away() {
 	const is = document.hidden || performance.now() < back + grace;
-	list.toggleAttribute("data-away", is);
+	list.dataset.away = is || "";
 	return is;
 }
 
@@ -49,6 +49,7 @@ function look() {
 	}
 	const count = after(seen).length;
 	list.dataset.unread = count;
+	list.dataset.seen = seen;
 	button.textContent = count ? `Jump to newest (${count} new)` : "Jump to newest";
 	if (seen > known && !timer) timer = setTimeout(tell, Math.max(0, sent + every - performance.now()));
 }
@@ -68,7 +69,8 @@ async function tell() {
 
 // changed follows the list: what came unseen begins something new if all before it was read.
 function changed(changes) {
-	const came = changes.flatMap(({ addedNodes }) => [...addedNodes]).filter((li) => n(li) > seen);
+	const came = changes.flatMap(({ addedNodes }) => [...addedNodes]).filter((li) => n(li) > top);
+	top = Math.max(top, n(list.lastElementChild));
 	const all = after(seen);
 	if (came.some((li) => li.dataset.author === list.dataset.me) && scroller.stuck) line = 0;
 	else if (all.length && all.every((li) => came.includes(li)) && (away() || !scroller.stuck)) line = seen;
@@ -90,6 +92,7 @@ if (talk) customElements.whenDefined("message-list").then(() => {
 	scroller = document.getElementById("scroller");
 	seen = known = Number(list.dataset.mark);
 	if (list.dataset.new) line = seen;
+	top = n(list.lastElementChild);
 	draw();
 	scroller.open(list.querySelector("[data-new]"));
 	look();

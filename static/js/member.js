@@ -25,12 +25,15 @@ function say(kind, what) {
 	setTimeout(() => line.remove(), moment);
 }
 
+function hear() {
+	here = new Set(told.querySelector("[data-here]")?.dataset.here.split(" ").filter(Boolean));
+	mark();
+	say("entered", "entered");
+	say("left", "left");
+}
+
 if (told) {
-	new MutationObserver(() => {
-		here = new Set(told.querySelector("[data-here]")?.dataset.here.split(" ").filter(Boolean));
-		mark();
-		say("entered", "entered");
-		say("left", "left");
-	}).observe(told, { childList: true });
+	new MutationObserver(hear).observe(told, { childList: true });
+	if (told.firstElementChild) hear(); // the feed was quicker than this script
 	new MutationObserver(mark).observe(members, { childList: true });
 }

@@ -97,9 +97,11 @@ customElements.define("message-list", class extends HTMLElement {
 		(document.querySelector(`#${id} > .act`) ?? this).focus({ preventScroll: true });
 	}
 
-	// toBottom goes to the end; while nobody looks, only as far as what is new stays in view.
+	// toBottom goes to the end; while nobody looks, only as far as what is unseen stays in view.
 	toBottom() {
-		const fresh = this.list.hasAttribute("data-away") && this.list.querySelector("[data-new]");
+		let fresh = null;
+		const { away, seen } = this.list.dataset;
+		for (let li = this.list.lastElementChild; away && li?.id.slice(2) > Number(seen); li = li.previousElementSibling) fresh = li;
 		const room = fresh ? Math.max(0, this.above(fresh)) : Infinity;
 		this.scrollTop = Math.min(this.scrollHeight - this.clientHeight, this.scrollTop + room);
 		this.last = this.scrollTop;

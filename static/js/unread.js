@@ -7,7 +7,7 @@ const home = document.querySelector(".home");
 const elsewhere = document.getElementById("elsewhere");
 const cards = [...document.querySelectorAll(".room-card .unread")];
 const title = document.title;
-let heard = false; // until then the cards know best
+let heard = Boolean(told?.firstElementChild); // until then the cards know best
 const few = (count) => count > 99 ? "99+" : String(count);
 
 function put(place, count) {
