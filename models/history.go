@@ -53,7 +53,7 @@ func (s *Store) readMessages(ctx context.Context, db gorm.ConnPool, room ID, fro
 	if to > math.MaxInt64 {
 		return found, nil
 	}
-	chain := s.service.Chain(room)
+	chain := s.chain(room)
 	read := func(query string, args ...any) error {
 		rows, err := db.QueryContext(ctx, query, args...)
 		if err != nil {

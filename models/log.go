@@ -47,6 +47,11 @@ func (o Op) onPage() bool { return o == OpCreate || o == OpJoin || o == OpLeave 
 // Shown reports whether an entry shows a listener anything: a line, or a change of one.
 func (o Op) Shown() bool { return o.onPage() || o == OpEdit || o == OpDelete }
 
+// OfMember reports whether an entry changes who is a member, or as what.
+func (o Op) OfMember() bool {
+	return o == OpCreate || o == OpJoin || o == OpLeave || o == OpRole || o == OpDestroy
+}
+
 // Entry is one entry of a room's log, still sealed. It travels on the feed; Store.Open makes
 // it readable for members.
 type Entry struct {
@@ -93,16 +98,23 @@ func (c *change) append(e *Entry) error {
 	if e.Op == OpPost {
 		e.Posts++
 	}
-	e.MAC = c.s.service.Chain(e.Room).Next(h.mac, e.link())
+	e.MAC = c.s.chain(e.Room).Next(h.mac, e.link())
 	e.genuine = true
 	err = c.exec("INSERT INTO room_log (room_id, n, op, target, actor, epoch, time_ms, posts, payload, mac) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		e.Room, e.N, e.Op, e.Target, e.Actor, e.Epoch, e.Time, e.Posts, e.Payload[:], e.MAC[:])
 	if err != nil {
 		return err
 	}
+	if e.Op.OfMember() {
+		c.s.lane.unsettled[e.Room] = true
+	}
 	h.n, h.mac, h.posts = e.N, e.MAC, e.Posts
 	c.heads[e.Room] = h
-	c.events = append(c.events, &feed.Event{Topic: e.Room, Kind: feed.KindEntry, N: e.N, Entry: e})
+	event := &feed.Event{Topic: e.Room, Kind: feed.KindEntry, N: e.N, Entry: e, Removal: e.Op == OpDelete}
+	if e.Op == OpPost {
+		event.Author = e.Actor
+	}
+	c.events = append(c.events, event)
 	return nil
 }
 
@@ -154,6 +166,16 @@ func (c *change) roomKey(room ID, epoch uint32) (*cipher.RoomKey, error) {
 		return k, nil
 	}
 	return c.s.roomKey(c.ctx, c.db, room, epoch)
+}
+
+// chain returns the chain of a room's log, once made.
+func (s *Store) chain(room ID) *cipher.Chain {
+	if c, ok := s.chains.Get(room); ok {
+		return c
+	}
+	c := s.service.Chain(room)
+	s.chains.Add(room, c)
+	return c
 }
 
 // roomKey unwraps the secret of one epoch of a room, once per process.
@@ -215,7 +237,7 @@ func (s *Store) readLog(ctx context.Context, db gorm.ConnPool, room ID, from, to
 		return nil, err
 	}
 	defer rows.Close()
-	chain := s.service.Chain(room)
+	chain := s.chain(room)
 	var entries []*Entry
 	last := mark{mac: chain.Genesis()} // what entry 1 is chained to
 	for rows.Next() {
@@ -235,7 +257,7 @@ func (s *Store) readLog(ctx context.Context, db gorm.ConnPool, room ID, from, to
 
 // readHead reads where a room's log ends and verifies the entry there. A log that goes on
 // behind its end is damaged as well.
-func readHead(ctx context.Context, db gorm.ConnPool, service *cipher.Service, room ID) (head, error) {
+func (s *Store) readHead(ctx context.Context, db gorm.ConnPool, room ID) (head, error) {
 	var n, epoch number
 	var mac hash
 	var stale bool // somebody left after the epoch began
@@ -245,7 +267,7 @@ func readHead(ctx context.Context, db gorm.ConnPool, service *cipher.Service, ro
 		return head{}, noRow(err, errNotFound)
 	}
 	h := head{n: uint64(n), mac: mac, epoch: uint32(epoch), stale: stale}
-	chain := service.Chain(room)
+	chain := s.chain(room)
 	previous := hash(chain.Genesis())
 	if h.n == 0 && h.mac == chain.Genesis() {
 		return h, nil

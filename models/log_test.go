@@ -167,7 +167,7 @@ func TestADepartureOpensAnEpochAtTheNextPostAndTheOldOneStaysReadable(t *testing
 		if err := m.intruder().QueryRow("SELECT count(*) FROM room_keys WHERE room_id = ?", m.room).Scan(&count); err != nil {
 			t.Fatal(err)
 		}
-		h, err := readHead(t.Context(), m.read.Statement.ConnPool, m.service, m.room)
+		h, err := m.readHead(t.Context(), m.read.Statement.ConnPool, m.room)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,14 +42,25 @@ func (s *Store) Member(ctx context.Context, user ID, room string) (Membership, e
 	return m, err
 }
 
-// membership reads one membership, in the transaction that will use it.
+// membership returns one membership, for the transaction that will use it: one that was read and
+// verified before, unless the log has said something about it since. The lane does not rely on that
+// for a room whose members its batch has changed.
 func (s *Store) membership(ctx context.Context, db gorm.ConnPool, room, user ID) (Membership, error) {
+	_, reading := db.(view)
+	if reading || !s.lane.unsettled[room] {
+		if m, ok := s.proofs.member(room, user); ok {
+			return m, nil
+		}
+	}
 	found, err := s.memberships(ctx, db, "m.room_id = ? AND m.user_id = ?", room, user)
 	if err != nil {
 		return Membership{}, err
 	}
 	if len(found) == 0 {
 		return Membership{}, errNotFound
+	}
+	if reading {
+		s.proofs.remember(found[0], since(db))
 	}
 	return found[0], nil
 }
@@ -89,7 +100,7 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 			continue
 		}
 		if len(found) == 0 || found[len(found)-1].Room != m.Room {
-			chain = s.service.Chain(m.Room)
+			chain = s.chain(m.Room)
 		}
 		latest, join := e.entry(m.Room, chain, ePrevious), j.entry(m.Room, chain, jPrevious)
 		sound := overtaken == 0 && latest.genuine && join.genuine && latest.Target == m.User && join.Target == m.User &&
@@ -142,6 +153,18 @@ func (s *Store) Members(ctx context.Context, m Membership) ([]Person, error) {
 		}
 		var err error
 		people, err = s.people(ctx, db, m.Room)
+		return err
+	})
+	return people, err
+}
+
+// MembersAfter lists who belongs to the room of an entry that says something about a member, for
+// those who listen to it.
+func (s *Store) MembersAfter(ctx context.Context, e *Entry) ([]Person, error) {
+	var people []Person
+	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
+		var err error
+		people, err = s.people(ctx, db, e.Room)
 		return err
 	})
 	return people, err
@@ -213,7 +236,6 @@ func (s *Store) Join(ctx context.Context, user ID, code string) (ID, error) {
 		if err := c.append(e); err != nil {
 			return err
 		}
-		c.after = append(c.after, func() { s.o.Hub.Touch(room) })
 		if err := c.audit("room.join", user, room.String()); err != nil {
 			return err
 		}
@@ -262,10 +284,7 @@ func (s *Store) Leave(ctx context.Context, m Membership) error {
 				return err
 			}
 		}
-		c.after = append(c.after, func() {
-			s.o.Hub.EndMember(m.Room, m.User)
-			s.o.Hub.Touch(m.Room)
-		})
+		c.after = append(c.after, func() { s.o.Hub.EndMember(m.Room, m.User) })
 		return c.audit(auditLeave, m.User, m.Room.String())
 	})
 }

@@ -59,11 +59,13 @@ type Options struct {
 type Store struct {
 	o       Options
 	lock    *flock.Flock
-	write   *gorm.DB // one connection
+	write   *gorm.DB // one connection besides the lane's
 	read    *gorm.DB // many, read only
+	readers chan *handle
 	masters masters
 	service *cipher.Service
 	keys    *lru.Cache[keyID, *cipher.RoomKey]
+	chains  *lru.Cache[ID, *cipher.Chain]
 	hasher  *hasher
 	lane    *lane
 	proofs  proofs
@@ -85,7 +87,7 @@ type keyID struct {
 
 const (
 	databaseName = "conclave.db"
-	readers      = 4
+	readers      = 4 // transactions at a time; as many connections are left for single queries
 	readOnly     = "&mode=ro&_query_only=1"
 )
 
@@ -102,6 +104,7 @@ func newStore(o Options) *Store {
 	}
 	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost)}
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
+	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
 	return s
 }
 
@@ -117,8 +120,11 @@ func Open(o Options) (*Store, error) {
 		s.closeFiles()
 		return nil, err
 	}
+	var err error
+	if s.lane, err = newLane(s); err != nil {
+		return nil, errors.Join(err, s.closeFiles())
+	}
 	s.life, s.stop = context.WithCancel(context.Background())
-	s.lane = newLane(s)
 	s.tasks.Go(func() { s.lane.run(s.life) })
 	if err := s.checkAnchors(s.life); err != nil {
 		return nil, errors.Join(err, s.close())
@@ -143,7 +149,7 @@ func OpenToRead(o Options) (*Store, error) {
 		return nil, fmt.Errorf("there is no database in %s: name its folder with --data", s.o.Dir)
 	}
 	var err error
-	if s.read, err = s.connect(path, readOnly, readers); err != nil {
+	if err := s.openReaders(path); err != nil {
 		return nil, err
 	}
 	check, err := checkValue(s.readPool())
@@ -188,6 +194,14 @@ func (s *Store) Ready(ctx context.Context) error {
 
 func (s *Store) closeFiles() error {
 	var errs []error
+	if s.lane != nil {
+		errs = append(errs, s.lane.db.close())
+	}
+	for range cap(s.readers) { // each goes to the end of the queue
+		h := <-s.readers
+		errs = append(errs, h.close())
+		s.readers <- h
+	}
 	for _, db := range []*gorm.DB{s.read, s.write} {
 		if db == nil {
 			continue
@@ -232,7 +246,7 @@ func (s *Store) openDatabase() error {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return err
 	}
-	if s.write, err = s.connect(path, "&_txlock=immediate", 1); err != nil {
+	if s.write, err = s.connect(path, "&_txlock=immediate", 2); err != nil {
 		return err
 	}
 	pool, err := s.write.DB()
@@ -254,8 +268,18 @@ func (s *Store) openDatabase() error {
 	if err := s.openService(check == nil); err != nil {
 		return err
 	}
-	s.read, err = s.connect(path, readOnly, readers)
-	return err
+	return s.openReaders(path)
+}
+
+func (s *Store) openReaders(path string) (err error) {
+	if s.read, err = s.connect(path, readOnly, 2*readers); err != nil {
+		return err
+	}
+	s.readers = make(chan *handle, readers)
+	for range readers {
+		s.readers <- &handle{pool: s.readPool()}
+	}
+	return nil
 }
 
 // openPool is the writer, or the readers of a store that only reads.

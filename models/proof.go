@@ -27,7 +27,8 @@ type proof struct {
 	walked   bool
 	changed  map[uint64]noted // by message: its latest edit or removal
 	standing map[ID]noted     // by person: the latest entry about the membership
-	doubtful uint64           // before this entry something is missing that was no post
+	members  map[ID]Membership
+	doubtful uint64 // before this entry something is missing that was no post
 
 	destroyed bool
 	damage    string // what is wrong with the log itself: nothing may be added to it
@@ -67,7 +68,7 @@ func (p *proofs) of(room ID) *proof {
 	}
 	r := p.rooms[room]
 	if r == nil {
-		r = &proof{changed: map[uint64]noted{}, standing: map[ID]noted{}}
+		r = &proof{changed: map[uint64]noted{}, standing: map[ID]noted{}, members: map[ID]Membership{}}
 		p.rooms[room] = r
 	}
 	return r
@@ -86,9 +87,33 @@ func (p *proofs) advance(entries []*Entry) {
 			r.changed[e.about()] = noted{r.known, p.ticks}
 		case OpCreate, OpJoin, OpLeave, OpRole:
 			r.standing[e.Target] = noted{r.known, p.ticks}
+			delete(r.members, e.Target)
 		case OpDestroy:
 			r.destroyed = true
+			clear(r.members)
 		}
+	}
+}
+
+// member returns a membership that was remembered.
+func (p *proofs) member(room, user ID) (Membership, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.rooms[room] // anybody can ask for a room that does not exist: nothing is kept of that
+	if r == nil {
+		return Membership{}, false
+	}
+	m, ok := r.members[user]
+	return m, ok
+}
+
+// remember keeps a membership that was read in a transaction begun at that moment, unless the log
+// has moved on about it.
+func (p *proofs) remember(m Membership, since uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.of(m.Room); !r.destroyed && r.standing[m.User].tick <= since {
+		r.members[m.User] = m
 	}
 }
 
@@ -114,6 +139,7 @@ func (p *proofs) walked(w *walker) {
 	r.doubtful = w.doubtful
 	r.destroyed = r.destroyed || w.destroyed
 	r.walked = true
+	clear(r.members) // the walk knows more than they were verified against
 }
 
 func (p *proofs) known(room ID) mark {

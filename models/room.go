@@ -16,6 +16,7 @@ import (
 	"gorm.io/gorm"
 
 	"conclave/models/cipher"
+	"conclave/models/feed"
 )
 
 const (
@@ -119,7 +120,7 @@ func (s *Store) CreateRoom(ctx context.Context, owner ID, name string) (ID, erro
 		if owned >= ownedPerUser*s.o.LimitScale {
 			return invalid("name", "You own %d rooms, and there can be no more. Leave one first.", owned)
 		}
-		genesis := s.service.Chain(room).Genesis()
+		genesis := s.chain(room).Genesis()
 		err := c.exec(`INSERT INTO rooms (id, name, name_n, code, code_n, code_index, incarnation, epoch, head_n, head_mac)
 			VALUES (?, x'', 0, x'', 0, NULL, ?, 0, 0, ?)`, room, incarnation[:8], genesis[:])
 		if err != nil {
@@ -204,9 +205,31 @@ func (s *Store) Rooms(ctx context.Context, user ID) ([]Card, error) {
 	return cards, err
 }
 
+// RoomIDs names the rooms that the user seems to be a member of: a hint what to listen to, without
+// the proof that Rooms asks for.
+func (s *Store) RoomIDs(ctx context.Context, user ID) ([]feed.ID, error) {
+	var rooms []feed.ID
+	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
+		rows, err := db.QueryContext(ctx, "SELECT room_id FROM memberships WHERE user_id = ?", user)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id ID
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			rooms = append(rooms, id)
+		}
+		return rows.Err()
+	})
+	return rooms, err
+}
+
 func (s *Store) card(ctx context.Context, db gorm.ConnPool, room ID) (Card, error) {
 	card := Card{Room: room}
-	h, err := readHead(ctx, db, s.service, room)
+	h, err := s.readHead(ctx, db, room)
 	if KindOf(err) != 0 {
 		card.Broken = true
 	} else if err != nil {
@@ -274,8 +297,15 @@ type view struct {
 // something that it read was changed in between (errMoved) it reads again, while the lane waits.
 func (s *Store) snapshot(ctx context.Context, f func(gorm.ConnPool) error) error {
 	read := func() error {
+		var h *handle
+		select {
+		case h = <-s.readers:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		defer func() { s.readers <- h }()
 		since := s.proofs.now()
-		return s.read.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return f(view{tx.Statement.ConnPool, since}) })
+		return h.transaction(ctx, "BEGIN", func() error { return f(view{h, since}) })
 	}
 	err := read()
 	if errors.Is(err, errMoved) {

@@ -59,7 +59,7 @@ type sealedBy struct {
 const sliceSize = 10_000 // entries: far less than 250 ms of reading
 
 func (s *Store) newWalker(room ID, report func(n uint64, class, what string)) *walker {
-	chain := s.service.Chain(room)
+	chain := s.chain(room)
 	return &walker{
 		s: s, room: room, chain: chain, report: report, progress: func(uint64) {}, mac: chain.Genesis(),
 		keys: map[uint32]*cipher.RoomKey{}, members: map[ID]standing{}, standing: map[ID]mark{}, since: map[ID]int64{}, changed: map[uint64]mark{},

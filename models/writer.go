@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"gorm.io/gorm"
-
 	"conclave/models/cipher"
 	"conclave/models/feed"
 )
@@ -33,6 +31,9 @@ const (
 
 type lane struct {
 	s       *Store
+	db      *handle // of its own, so that what is prepared stays
+	turn    *sql.DB // the other writers' one connection: whoever holds it writes
+	most    int     // changes in a batch
 	jobs    chan *job
 	stopped chan struct{}             // closed when nothing runs any more
 	quiet   sync.RWMutex              // held while a batch is committed and noted
@@ -40,6 +41,8 @@ type lane struct {
 	pending map[ID]head               // moved by the batch that is being written
 	rotated *cipher.Master            // the new master key of that batch
 	minted  map[keyID]*cipher.RoomKey // the keys that this batch has made
+
+	unsettled map[ID]bool // the rooms whose members this batch has touched
 }
 
 type job struct {
@@ -66,7 +69,7 @@ type head struct {
 type change struct {
 	s      *Store
 	ctx    context.Context
-	db     gorm.ConnPool // the batch's transaction
+	db     *handle // in the batch's transaction
 	now    int64
 	from   map[ID]head       // where this change found a room's log
 	heads  map[ID]head       // and where it leaves it
@@ -75,8 +78,13 @@ type change struct {
 	after  []func() // runs after the commit, before the events leave
 }
 
-func newLane(s *Store) *lane {
-	return &lane{s: s, jobs: make(chan *job, 4*batchSize), stopped: make(chan struct{}), heads: map[ID]head{}}
+func newLane(s *Store) (*lane, error) {
+	pool, err := s.write.DB()
+	if err != nil {
+		return nil, err
+	}
+	l := &lane{s: s, db: &handle{pool: pool}, turn: pool, most: batchSize, jobs: make(chan *job, 4*batchSize), stopped: make(chan struct{}), heads: map[ID]head{}}
+	return l, l.db.open() // now, so that it does not take the connection of the others
 }
 
 // do runs f in the lane and returns when its change is durable and announced, or refused.
@@ -134,7 +142,7 @@ func (l *lane) run(ctx context.Context) {
 
 func (l *lane) waiting(first *job) []*job {
 	jobs := []*job{first}
-	for len(jobs) < batchSize {
+	for len(jobs) < l.most {
 		select {
 		case j := <-l.jobs:
 			jobs = append(jobs, j)
@@ -155,16 +163,16 @@ func (l *lane) batch(jobs []*job) {
 	answers := make([]error, len(jobs))
 	var held []*change
 	l.quiet.Lock()
-	l.pending, l.minted, l.rotated = map[ID]head{}, map[keyID]*cipher.RoomKey{}, nil
-	err := l.s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+	l.pending, l.minted, l.rotated, l.unsettled = map[ID]head{}, map[keyID]*cipher.RoomKey{}, nil, map[ID]bool{}
+	err := l.transaction(ctx, func() error {
 		for i, j := range jobs {
 			if answers[i] = j.ctx.Err(); answers[i] != nil {
 				continue
 			}
 			var c *change
-			if c, answers[i] = l.try(ctx, tx, j); answers[i] == nil {
+			if c, answers[i] = l.try(ctx, j, len(jobs) == 1); answers[i] == nil {
 				held = append(held, c)
-			} else if errors.Is(answers[i], errBatchLost) {
+			} else if len(jobs) == 1 || errors.Is(answers[i], errBatchLost) {
 				return answers[i]
 			}
 		}
@@ -193,16 +201,31 @@ func (l *lane) batch(jobs []*job) {
 	}
 }
 
-// try runs one change in a savepoint. A failure leaves the batch as if the change had never been
-// asked for, or is errBatchLost.
-func (l *lane) try(ctx context.Context, tx *gorm.DB, j *job) (*change, error) {
-	c := &change{s: l.s, ctx: ctx, db: tx.Statement.ConnPool, now: l.s.now(), from: map[ID]head{}, heads: map[ID]head{}}
-	if err := c.exec("SAVEPOINT change"); err != nil {
-		return nil, err
+// transaction runs f in a transaction, while no other writer of this process is in one.
+func (l *lane) transaction(ctx context.Context, f func() error) error {
+	turn, err := l.turn.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer turn.Close()
+	return l.db.transaction(ctx, "BEGIN IMMEDIATE", f)
+}
+
+// try runs one change in a savepoint, which one that is alone in its batch does not need. A failure
+// leaves the batch as if the change had never been asked for, or is errBatchLost.
+func (l *lane) try(ctx context.Context, j *job, alone bool) (*change, error) {
+	c := &change{s: l.s, ctx: ctx, db: l.db, now: l.s.now(), from: map[ID]head{}, heads: map[ID]head{}}
+	if !alone {
+		if err := c.exec("SAVEPOINT change"); err != nil {
+			return nil, err
+		}
 	}
 	err := j.run(c)
 	if err == nil {
 		err = c.storeHeads()
+	}
+	if alone && err != nil {
+		return nil, err
 	}
 	if err != nil {
 		if undo := c.exec("ROLLBACK TO change"); undo != nil {
@@ -214,8 +237,10 @@ func (l *lane) try(ctx context.Context, tx *gorm.DB, j *job) (*change, error) {
 			l.minted[keyID{k.Room(), k.Epoch()}] = k
 		}
 	}
-	if release := c.exec("RELEASE change"); release != nil {
-		return nil, fmt.Errorf("%w: %v; %v", errBatchLost, err, release)
+	if !alone {
+		if release := c.exec("RELEASE change"); release != nil {
+			return nil, fmt.Errorf("%w: %v; %v", errBatchLost, err, release)
+		}
 	}
 	return c, err
 }
@@ -233,7 +258,14 @@ func (c *change) announce() {
 		f()
 	}
 	for _, e := range c.events {
-		c.s.o.Hub.Publish(e)
+		hub, entry := c.s.o.Hub, e.Entry.(*Entry)
+		hub.Publish(e)
+		if entry.Op == OpCreate || entry.Op == OpJoin {
+			hub.Join(entry.Room, entry.Target)
+		}
+		if entry.Op.OfMember() {
+			hub.Publish(&feed.Event{Topic: entry.Room, Kind: feed.KindMembers, Entry: entry})
+		}
 	}
 }
 
@@ -274,7 +306,7 @@ func (c *change) head(room ID) (head, error) {
 	}
 	if !ok {
 		var err error
-		if h, err = readHead(c.ctx, c.db, c.s.service, room); err != nil {
+		if h, err = c.s.readHead(c.ctx, c.db, room); err != nil {
 			return head{}, err
 		}
 	}

@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -175,11 +176,19 @@ func (a *archive) fillDisk() (free func()) {
 	return func() { a.pragma("max_page_count = 1073741823") }
 }
 
-// pragma runs a pragma on the writer's connection and returns the first column of its answer.
-// (Exec would leave such a statement unfinished.)
+// pragma runs a pragma on both connections that write and returns the first column of the last
+// answer. (Exec would leave such a statement unfinished.)
 func (a *archive) pragma(text string) (value int) {
 	a.t.Helper()
-	rows, err := a.write.Statement.ConnPool.QueryContext(a.t.Context(), "PRAGMA "+text)
+	a.pragmaOn(a.write.Statement.ConnPool, text)
+	return a.pragmaOn(a.lane.db.conn, text)
+}
+
+func (a *archive) pragmaOn(db interface {
+	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
+}, text string) (value int) {
+	a.t.Helper()
+	rows, err := db.QueryContext(a.t.Context(), "PRAGMA "+text)
 	if err != nil {
 		a.t.Fatal(err)
 	}
