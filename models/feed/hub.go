@@ -94,6 +94,7 @@ func (h *Hub) Subscribe(l Listener) (*Subscription, error) {
 	}
 	if h.stop == nil {
 		h.stop = make(chan struct{})
+		h.clock.Store(time.Now().UnixNano()) // nobody has looked since the birth
 		go h.lookRound(h.stop)
 	}
 

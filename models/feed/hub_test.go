@@ -404,6 +404,18 @@ func TestAWriteThatEndsInTimeIsNotAborted(t *testing.T) {
 	})
 }
 
+func TestTheFirstWriteOfAHubThatWasIdleHasItsWholeTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{})
+		time.Sleep(time.Hour)
+		_, took, _ := hang(t, h, ada)
+		time.Sleep(time.Minute)
+		if took() <= 10*time.Second {
+			t.Errorf("aborted after %v", took())
+		}
+	})
+}
+
 func TestAHeartbeatComesAfterTwentySecondsOfSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, Options{})
