@@ -416,6 +416,58 @@ func TestTheFirstWriteOfAHubThatWasIdleHasItsWholeTime(t *testing.T) {
 	})
 }
 
+// Otherwise whoever opens streams, reads nothing and opens more would hold ever more of them.
+func TestAWriteThatHangsIsAbortedAlsoWhenItsStreamIsOver(t *testing.T) {
+	for name, c := range ends {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := open(t, Options{})
+				s, took, times := hang(t, h, ada)
+				time.Sleep(3 * time.Second)
+				c.end(h, s)
+				time.Sleep(time.Minute)
+				if c.want != Closed && (took() > 14*time.Second || times.Load() != 1) {
+					t.Errorf("aborted %d times, after %v", times.Load(), took())
+				}
+			})
+		})
+	}
+}
+
+// "session-end" is written when the subscription is over.
+func TestALastWordThatHangsIsAborted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{})
+		s, took, times := hang(t, h, ada)
+		s.Written()
+		h.EndSession(s.Session)
+		time.Sleep(time.Second)
+		s.Writing()
+		time.Sleep(time.Minute)
+		if took() > 13*time.Second || times.Load() != 1 {
+			t.Errorf("aborted %d times, after %v", times.Load(), took())
+		}
+	})
+}
+
+func TestALastWordThatIsWrittenIsNotAborted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{})
+		s, _, times := hang(t, h, ada)
+		time.Sleep(time.Second)
+		h.EndSession(s.Session)
+		time.Sleep(time.Second)
+		s.Written()
+		s.Writing()
+		time.Sleep(time.Second)
+		s.Written()
+		time.Sleep(time.Hour)
+		if times.Load() != 0 {
+			t.Errorf("aborted %d times", times.Load())
+		}
+	})
+}
+
 func TestAHeartbeatComesAfterTwentySecondsOfSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, Options{})

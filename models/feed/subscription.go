@@ -73,7 +73,24 @@ func (s *Subscription) Close() {
 }
 
 // Writing notes that a write begins. One that takes longer than Options.Deadline is aborted.
-func (s *Subscription) Writing() { s.begun.Store(s.hub.clock.Load()) }
+func (s *Subscription) Writing() {
+	s.begun.Store(s.hub.clock.Load())
+	if s.Reason() != Open {
+		s.guard()
+	}
+}
+
+// guard sees to it that what is written when the subscription is over does not hang either: the hub looks
+// at it no more. Of an end and a write that begin together at least one sees the other.
+func (s *Subscription) guard() {
+	if begun := s.begun.Load(); begun > 0 {
+		time.AfterFunc(s.hub.o.Deadline, func() {
+			if s.begun.Load() == begun {
+				s.abort()
+			}
+		})
+	}
+}
 
 // Written notes that it has ended. The next heartbeat is due Options.Beat later.
 func (s *Subscription) Written() {
@@ -106,6 +123,7 @@ func (s *Subscription) over(why Reason) {
 	case s.blocks <- nil:
 	default: // it has something to wake up for
 	}
+	s.guard()
 }
 
 func (s *Subscription) abort() {
