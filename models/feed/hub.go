@@ -272,11 +272,11 @@ func (h *Hub) look() {
 			s.abort()
 		}
 		if wake := s.wake.Load(); wake > 0 && wake <= now && s.wake.CompareAndSwap(wake, 0) {
-			s.put(wakeUp)
+			h.deliver(wakeUp, []*Subscription{s})
 		}
 		if now-s.wrote.Load() >= int64(h.o.Beat) {
 			s.wrote.Store(now)
-			s.put(beat)
+			h.deliver(beat, []*Subscription{s})
 		}
 	}
 }

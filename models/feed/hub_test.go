@@ -528,6 +528,41 @@ func TestAStreamIsWokenWhenItAskedForIt(t *testing.T) {
 	})
 }
 
+// Else a session that ends while much is waiting would keep its stream for ever.
+func TestAWakeIsNotLostInAFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{Limits: Limits{Queue: 3}})
+		s := listen(t, h, quay, ada)
+		s.Wake(time.Now().Add(1500 * time.Millisecond))
+		time.Sleep(1200 * time.Millisecond)
+		for s.put(&Block{bytes: []byte("x")}) {
+		}
+		time.Sleep(2 * time.Second)
+		time.AfterFunc(time.Minute, s.Close)
+		woken := false
+		for b := s.Next(); b != nil; b = s.Next() {
+			woken = woken || b == wakeUp
+		}
+		if s.Reason() != Slow && !woken {
+			t.Error("neither woken nor cut off")
+		}
+	})
+}
+
+func TestTheFirstNewsIsNotLostInAFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{Limits: Limits{Queue: 3}})
+		s := listen(t, h, quay, ada)
+		for range 3 {
+			s.put(&Block{bytes: []byte("x")})
+		}
+		s.Watch([]ID{garden})
+		if s.Reason() != Slow {
+			t.Error("neither told nor cut off")
+		}
+	})
+}
+
 func TestNoNewsIsNoNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, Options{})

@@ -113,7 +113,9 @@ func (s *Subscription) Watch(topics []ID) {
 		s.hub.watch(s, id)
 	}
 	s.told = time.Now()
-	s.put(unread)
+	if !s.put(unread) {
+		s.hub.end(Slow, s)
+	}
 }
 
 // over notes that the subscription has ended and wakes the stream.
