@@ -6,7 +6,6 @@ package feed
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -209,12 +208,13 @@ var (
 )
 
 // news adds s to the streams that are to be told now that something is unread, unless it was told a moment
-// ago: then it waits for the next look round. The caller holds h.mu.
+// ago: then it waits for a look round. The caller holds h.mu.
 func (h *Hub) news(now []*Subscription, s *Subscription) []*Subscription {
 	if time.Since(s.told) < h.o.Moment {
 		h.due[s] = struct{}{}
 		return now
 	}
+	delete(h.due, s)
 	s.told = time.Now()
 	return append(now, s)
 }
@@ -258,11 +258,10 @@ func (h *Hub) look() {
 	now := time.Now().UnixNano()
 	h.clock.Store(now)
 	h.mu.Lock()
-	told := slices.Collect(maps.Keys(h.due))
-	for _, s := range told {
-		s.told = time.Now()
+	var told []*Subscription
+	for s := range h.due {
+		told = h.news(told, s)
 	}
-	clear(h.due)
 	all := slices.Clone(h.all)
 	h.mu.Unlock()
 

@@ -563,6 +563,52 @@ func TestTheFirstNewsIsNotLostInAFullQueue(t *testing.T) {
 	})
 }
 
+func TestWatchersAreToldOfNewPostsAtOnceThenAtMostOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{})
+		p, own := follow(t, h, quay, ada), follow(t, h, ID{}, ben)
+		p.Watch([]ID{garden, quay})
+		p.hears(t, "0s: unread")
+		own.Watch([]ID{garden})
+		quiet(p, own)
+		p.Watch([]ID{garden}) // says that there may be news, so
+		h.Publish(&Event{Topic: garden, Kind: KindEntry, Author: cleo})
+		p.hears(t, "0s: unread") // this must wait
+		quiet(p, own)
+		time.Sleep(950 * time.Millisecond)
+		p.heard()
+		own.heard()
+		post := &Event{Topic: garden, Kind: KindEntry, N: 1, Author: cleo}
+		h.Publish(post)
+		p.hears(t, "0s: unread")
+		own.hears(t, "0s: unread")
+
+		for range 1000 { // 10 s
+			h.Publish(post)
+			time.Sleep(10 * time.Millisecond)
+		}
+		for _, p := range []*page{p, own} {
+			_, times := p.came()
+			if n := len(times); n < 9 || n > 10 {
+				t.Errorf("told %d times in ten seconds", n)
+			}
+			before := time.Duration(0)
+			for _, at := range times {
+				if at-before < time.Second {
+					t.Errorf("told again after %v", at-before)
+				}
+				before = at
+			}
+		}
+		time.Sleep(3 * time.Second)
+		if got := p.heard(); !strings.HasSuffix(got, ": unread") || strings.Contains(got, "|") {
+			t.Errorf("after the last post: %q", got)
+		}
+		time.Sleep(time.Hour)
+		p.hears(t, "")
+	})
+}
+
 func TestNoNewsIsNoNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, Options{})
