@@ -121,6 +121,9 @@ func (h *Hub) EndMember(topic, user ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.end(Revoked, slices.DeleteFunc(slices.Clone(h.users[user]), func(s *Subscription) bool { return s.Topic != topic })...)
+	if t := h.topics[topic]; t != nil {
+		h.remove(t, user)
+	}
 	for _, s := range h.users[user] {
 		h.unwatch(s, topic)
 		h.due[s] = struct{}{}

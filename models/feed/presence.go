@@ -41,6 +41,15 @@ func (h *Hub) leave(t *topic, user ID, grace time.Duration) {
 	}
 }
 
+// remove ends the lease of a user who has no stream here any more, and forgets that the user was writing.
+func (h *Hub) remove(t *topic, user ID) {
+	delete(t.typing, user)
+	if l := t.here[user]; l != nil {
+		l.until = time.Now()
+		h.arm(t, 0)
+	}
+}
+
 // arm makes sure that the topic's presence is looked at after that time, or soon after; a change waits
 // a moment for others, and for the Moment since the last update.
 func (h *Hub) arm(t *topic, after time.Duration) {

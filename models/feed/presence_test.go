@@ -181,6 +181,19 @@ func TestWhoIsRevokedIsGoneAtOnce(t *testing.T) {
 	}
 }
 
+func TestARemovedMemberWhoWasJustAwayIsGoneAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := grown(t)
+		p, b := follow(t, h, garden, ada), listen(t, h, garden, ben)
+		quiet(p)
+		b.Close()
+		time.Sleep(time.Second)
+		h.EndMember(garden, ben)
+		time.Sleep(time.Minute)
+		p.hears(t, "1.1s: here A + -B")
+	})
+}
+
 func TestAfterAStartNobodyComesOrGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, Options{})
@@ -268,6 +281,28 @@ func TestATopicThatWasForgottenWorksAgain(t *testing.T) {
 	})
 }
 
+func TestATimerOfATopicThatWasForgottenDoesNotTouchTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := grown(t)
+		a := listen(t, h, garden, ada)
+		time.Sleep(time.Second)
+		h.Typing(garden, ada)
+		a.Close() // to be looked at in ten seconds
+		time.Sleep(time.Second)
+		h.Typing(garden, ada)
+		synctest.Wait()
+		h.Typing(garden, ada)
+		h.EndMember(garden, ada) // to be looked at now, and forgotten
+		time.Sleep(500 * time.Millisecond)
+		settled(t, h)
+		p := follow(t, h, garden, ben)
+		time.Sleep(time.Minute)
+		p.hears(t, "100ms: here B +B -")
+		h.Publish(entry(garden, 1))
+		p.hears(t, "0s: 1")
+	})
+}
+
 func TestWhoTypesIsNamedOnceInANoticeAndNoticesAreASecondApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := grown(t)
@@ -337,5 +372,21 @@ func TestOnlyWhoIsHereTypes(t *testing.T) {
 		if len(h.topics[garden].typing) != 0 || len(h.topics) != 2 {
 			t.Error("something is kept of it")
 		}
+	})
+}
+
+func TestARemovedMemberIsNotNamedAsTyping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := grown(t)
+		p := follow(t, h, garden, ada)
+		listen(t, h, garden, ben)
+		quiet(p)
+		h.Typing(garden, ada)
+		time.Sleep(100 * time.Millisecond)
+		h.Typing(garden, ben)
+		time.Sleep(100 * time.Millisecond)
+		h.EndMember(garden, ben)
+		time.Sleep(7 * time.Second)
+		p.hears(t, "0s: A types | 300ms: here A + -B")
 	})
 }
