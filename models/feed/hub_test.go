@@ -286,6 +286,25 @@ func TestACloseEndsAllAndRefusesNew(t *testing.T) {
 	}) // which fails when a goroutine is left
 }
 
+func TestAfterACloseNothingIsRendered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{})
+		var renders atomic.Int32
+		h.Render(func(e *Event) []byte { renders.Add(1); return show(e) })
+		p := follow(t, h, garden, ada)
+		quiet(p)
+		h.Publish(entry(garden, 1))
+		synctest.Wait()
+		h.Publish(entry(garden, 2)) // waits for the moment to end
+		before := renders.Load()
+		h.Close()
+		time.Sleep(time.Second)
+		if renders.Load() != before {
+			t.Errorf("%d renderings", renders.Load()-before)
+		}
+	})
+}
+
 func TestAHubThatNobodyUsedHasNoGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := New(Options{})

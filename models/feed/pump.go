@@ -72,6 +72,9 @@ func (h *Hub) pump(t *topic) {
 		h.mu.Lock()
 		events := t.waiting
 		t.waiting = nil
+		if h.closed {
+			events = nil // nobody listens, and the log may be closed too
+		}
 		t.pumping = len(events) > 0
 		h.mu.Unlock()
 		if len(events) == 0 {
