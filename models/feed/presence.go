@@ -67,6 +67,7 @@ func (h *Hub) arm(t *topic, after time.Duration) {
 // tellPresence takes away the leases that have run out, and tells what has changed.
 func (h *Hub) tellPresence(t *topic) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	now := time.Now()
 	t.timer = nil
 	next := time.Time{} // when the next lease runs out
@@ -81,7 +82,6 @@ func (h *Hub) tellPresence(t *topic) {
 	}
 	if len(t.here) == 0 || h.closed {
 		h.forget(t)
-		h.mu.Unlock()
 		return
 	}
 	e := &Event{Topic: t.id, Kind: KindPresence}
@@ -95,8 +95,7 @@ func (h *Hub) tellPresence(t *topic) {
 			e.Went = append(e.Went, user)
 		}
 	}
-	changed := len(e.Came)+len(e.Went) > 0
-	if changed {
+	if len(e.Came)+len(e.Went) > 0 {
 		e.Here = slices.Collect(maps.Keys(t.here))
 		t.told = map[ID]bool{}
 		for _, user := range e.Here {
@@ -106,13 +105,10 @@ func (h *Hub) tellPresence(t *topic) {
 		if now.Sub(h.born) < h.o.Grace+h.o.Moment { // after a start all come back, which is no news
 			e.Came, e.Went = nil, nil
 		}
+		h.queue(t, e)
 	}
 	if !next.IsZero() {
 		h.arm(t, next.Sub(now))
-	}
-	h.mu.Unlock()
-	if changed {
-		h.Publish(e)
 	}
 }
 
@@ -158,6 +154,7 @@ func (h *Hub) Typing(topic, user ID) {
 // tellTyping names who has been writing since it was last told.
 func (h *Hub) tellTyping(t *topic) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	e := &Event{Topic: t.id, Kind: KindTyping}
 	for user, at := range t.typing {
 		switch {
@@ -168,8 +165,7 @@ func (h *Hub) tellTyping(t *topic) {
 		}
 	}
 	t.typists, t.toldTyping = nil, time.Now()
-	h.mu.Unlock()
 	if len(e.Here) > 0 {
-		h.Publish(e)
+		h.queue(t, e)
 	}
 }

@@ -50,12 +50,8 @@ const blockBytes = 64 << 10
 func (h *Hub) Publish(e *Event) {
 	h.mu.Lock()
 	if t := h.topics[e.Topic]; t != nil {
-		t.waiting = append(t.waiting, e)
 		delete(t.typing, e.Author)
-		if !t.pumping {
-			t.pumping = true
-			go h.pump(t)
-		}
+		h.queue(t, e)
 	}
 	var others []*Subscription
 	if e.Author != (ID{}) {
@@ -65,6 +61,15 @@ func (h *Hub) Publish(e *Event) {
 	}
 	h.mu.Unlock()
 	h.deliver(unread, others)
+}
+
+// queue gives e to the pump. The caller holds h.mu.
+func (h *Hub) queue(t *topic, e *Event) {
+	t.waiting = append(t.waiting, e)
+	if !t.pumping {
+		t.pumping = true
+		go h.pump(t)
+	}
 }
 
 func (h *Hub) pump(t *topic) {
