@@ -18,7 +18,7 @@ type Hub struct {
 	o      Options
 	render func(*Event) []byte
 	born   time.Time
-	clock  atomic.Int64 // unix nanoseconds, a tick old at most
+	clock  atomic.Int64 // nanoseconds since birth and never 0, a tick old at most
 
 	mu        sync.RWMutex
 	stop      chan struct{} // ends the look round; nil before the first subscription
@@ -67,7 +67,7 @@ func New(o Options) *Hub {
 		users:     map[ID][]*Subscription{},
 		addresses: map[string]int{},
 	}
-	h.clock.Store(h.born.UnixNano())
+	h.clock.Store(h.since(h.born))
 	return h
 }
 
@@ -93,7 +93,7 @@ func (h *Hub) Subscribe(l Listener) (*Subscription, error) {
 	}
 	if h.stop == nil {
 		h.stop = make(chan struct{})
-		h.clock.Store(time.Now().UnixNano()) // nobody has looked since the birth
+		h.clock.Store(h.since(time.Now())) // nobody has looked since the birth
 		go h.lookRound(h.stop)
 	}
 
@@ -258,7 +258,7 @@ func (h *Hub) lookRound(stop chan struct{}) {
 // look aborts writes that hang, and gives the streams what is due: a heartbeat, the wake they asked for, the
 // news that something is unread.
 func (h *Hub) look() {
-	now := time.Now().UnixNano()
+	now := h.since(time.Now())
 	h.clock.Store(now)
 	h.mu.Lock()
 	var told []*Subscription
@@ -282,6 +282,9 @@ func (h *Hub) look() {
 		}
 	}
 }
+
+// since turns a moment into a reading of h.clock, which no setting of the system time moves.
+func (h *Hub) since(at time.Time) int64 { return max(1, int64(at.Sub(h.born))) }
 
 // end takes subscriptions out of every table, passing over those that are over already. The caller holds h.mu.
 func (h *Hub) end(why Reason, subscriptions ...*Subscription) {

@@ -99,7 +99,7 @@ func (s *Subscription) Written() {
 }
 
 // Wake asks for a block of KindWake at a moment, give or take a second.
-func (s *Subscription) Wake(at time.Time) { s.wake.Store(at.UnixNano()) }
+func (s *Subscription) Wake(at time.Time) { s.wake.Store(s.hub.since(at)) }
 
 // Watch adds topics whose unread posts the stream wants to know of; its own is none of them. A block
 // of KindUnread follows at once, and one whenever there is something new, at most one a second.
