@@ -377,6 +377,7 @@ func TestBrowserWhatIsSentOfflineArrivesOnceWhenTheLineIsBack(t *testing.T) {
 	// The second one's answer is lost, then the page is reloaded with all of them on the way.
 	b.expect("log: network: Failed to load resource: net::ERR_CONNECTION_RESET", r.path("/messages"))
 	h := b.hold(r.path("/messages"), true)
+	b.write(" no more")
 	b.enter()
 	h.lose(h.next()) // it arrived, and nobody knows
 	b.says("five")
@@ -386,12 +387,12 @@ func TestBrowserWhatIsSentOfflineArrivesOnceWhenTheLineIsBack(t *testing.T) {
 	b.at(r.path(""))
 	b.until("two lines still", `document.querySelectorAll("#pending > li").length >= 1 && document.querySelectorAll("#pending > li").length <= 2`)
 	h.release()
-	b.hears("one", "two", "three", "a draft", "five")
+	b.hears("one", "two", "three", "a draft no more", "five")
 	b.until("nothing on the way any more", `document.querySelectorAll("#pending > li").length === 0`)
 	if got := b.value("#body"); got != "another draft" {
 		t.Errorf("the box holds %q", got)
 	}
-	if got := ada.get(r.path("")).want(200).bodies(); !slices.Equal(got, []string{"one", "two", "three", "a draft", "five"}) {
+	if got := ada.get(r.path("")).want(200).bodies(); !slices.Equal(got, []string{"one", "two", "three", "a draft no more", "five"}) {
 		t.Errorf("the server holds %q", got)
 	}
 	if n := read[int](b, `Object.keys(sessionStorage).filter((key) => key.startsWith("outbox:")).length`); n != 0 {

@@ -106,4 +106,7 @@ if (talk) customElements.whenDefined("message-list").then(() => {
 	});
 	document.addEventListener("visibilitychange", () => { look(); tell(); });
 	window.addEventListener("pagehide", tell);
+	// Whoever logs out or leaves the room may not tell any more.
+	window.addEventListener("submit", (event) => { if (!event.target.hasAttribute("hx-post")) known = Infinity; });
+	window.addEventListener("pageshow", () => { known = Math.min(known, seen); });
 });
