@@ -138,8 +138,8 @@ func (s *stream) begin() error {
 		if err := s.catchUp(); err != nil {
 			return err
 		}
-		if e := s.a.o.Hub.Presence(room, s.user); e != nil {
-			if err := s.write(s.a.renderEvent(e)); err != nil {
+		if here := s.a.o.Hub.Presence(room, s.user); here != nil {
+			if err := s.write(here); err != nil {
 				return err
 			}
 		}

@@ -40,6 +40,7 @@ type topic struct {
 
 	here         map[ID]*lease
 	told         map[ID]bool // who was here when it was last told
+	said         []byte      // that once more, for those who come later; nil until somebody does
 	toldPresence time.Time
 	timer        *time.Timer // nil when there is nothing to look at
 	dueAt        time.Time   // when it fires

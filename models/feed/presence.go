@@ -101,7 +101,7 @@ func (h *Hub) tellPresence(t *topic) {
 		for _, user := range e.Here {
 			t.told[user] = true
 		}
-		t.toldPresence = now
+		t.toldPresence, t.said = now, nil
 		if now.Sub(h.born) < h.o.Grace+h.o.Moment { // after a start all come back, which is no news
 			e.Came, e.Went = nil, nil
 		}
@@ -125,15 +125,27 @@ func (h *Hub) Present(topic ID) map[ID]bool {
 	return present
 }
 
-// Presence returns an event that says once more who was here when it was last told, for a stream of the
+// Presence returns the bytes that say once more who was here when it was last told, for a stream of the
 // user that begins; nil when that user has just come, and all will be told soon.
-func (h *Hub) Presence(topic, user ID) *Event {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if t := h.topics[topic]; t != nil && t.told[user] {
-		return &Event{Topic: topic, Kind: KindPresence, Here: slices.Collect(maps.Keys(t.told))}
+func (h *Hub) Presence(topic, user ID) []byte {
+	h.mu.Lock()
+	t := h.topics[topic]
+	if t == nil || !t.told[user] {
+		h.mu.Unlock()
+		return nil
 	}
-	return nil
+	said, at := t.said, t.toldPresence
+	here := slices.Collect(maps.Keys(t.told))
+	h.mu.Unlock()
+	if said == nil {
+		said = h.render(&Event{Topic: topic, Kind: KindPresence, Here: here})
+		h.mu.Lock()
+		if t.toldPresence.Equal(at) {
+			t.said = said
+		}
+		h.mu.Unlock()
+	}
+	return said
 }
 
 // Typing notes that a user who is here is writing in the topic. It counts for five seconds, or until the

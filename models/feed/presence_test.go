@@ -228,11 +228,11 @@ func TestAStreamThatBeginsLearnsWhoIsHere(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		listen(t, h, garden, ben)
-		if e := h.Presence(garden, ada); e == nil || string(show(e)) != "here A + - " {
-			t.Errorf("ada's second tab: %v", e)
+		if said := h.Presence(garden, ada); string(said) != "here A + - " {
+			t.Errorf("ada's second tab: %q", said)
 		}
-		if e := h.Presence(garden, ben); e != nil {
-			t.Errorf("ben has just come: %s", show(e))
+		if said := h.Presence(garden, ben); said != nil {
+			t.Errorf("ben has just come: %q", said)
 		}
 		if p := h.Present(garden); len(p) != 2 || len(h.Present(quay)) != 0 {
 			t.Errorf("present: %v", p)
