@@ -21,8 +21,7 @@ const (
 	feedRoute    = "/rooms/:room/feed"
 	ownFeedRoute = "/feed"
 
-	farBehind     = 200 // entries; further than this, one refresh is cheaper than the replay
-	frameDeadline = 10 * time.Second
+	farBehind = 200 // entries; further than this, one refresh is cheaper than the replay
 )
 
 func isFeed(c echo.Context) bool { return c.Path() == feedRoute || c.Path() == ownFeedRoute }
@@ -328,5 +327,6 @@ func (s *stream) abort() {
 	if s.over.TryLock() {
 		defer s.over.Unlock()
 		s.control.SetWriteDeadline(time.Unix(1, 0))
+		unhang(s.ctx)
 	}
 }
