@@ -123,7 +123,7 @@ func (s *stream) run(ctx context.Context) {
 	if err == nil {
 		err = s.follow()
 	}
-	if s.sub.Reason() == feed.Revoked {
+	if s.sub.Reason() == feed.Revoked || models.KindOf(err) == models.SignedOut {
 		err = s.send(sessionEnd)
 	}
 	if err != nil && !errors.Is(err, errOver) && s.ctx.Err() == nil {
@@ -258,9 +258,6 @@ func (s *stream) follow() (err error) {
 				s.cursor = max(s.cursor, b.Last())
 			}
 		}
-	}
-	if models.KindOf(err) == models.SignedOut {
-		return errors.Join(s.send(sessionEnd), errOver)
 	}
 	return err
 }

@@ -18,7 +18,8 @@ type Hub struct {
 	o      Options
 	render func(*Event) []byte
 	born   time.Time
-	clock  atomic.Int64 // nanoseconds since birth and never 0, a tick old at most
+	first  time.Time    // when somebody subscribed
+	clock  atomic.Int64 // nanoseconds since the first subscription and never 0, a tick old at most
 
 	mu        sync.RWMutex
 	stop      chan struct{} // ends the look round; nil before the first subscription
@@ -68,7 +69,6 @@ func New(o Options) *Hub {
 		users:     map[ID][]*Subscription{},
 		addresses: map[string]int{},
 	}
-	h.clock.Store(h.since(h.born))
 	return h
 }
 
@@ -94,7 +94,8 @@ func (h *Hub) Subscribe(l Listener) (*Subscription, error) {
 	}
 	if h.stop == nil {
 		h.stop = make(chan struct{})
-		h.clock.Store(h.since(time.Now())) // nobody has looked since the birth
+		h.first = time.Now()
+		h.clock.Store(1)
 		go h.lookRound(h.stop)
 	}
 
@@ -285,7 +286,7 @@ func (h *Hub) look() {
 }
 
 // since turns a moment into a reading of h.clock, which no setting of the system time moves.
-func (h *Hub) since(at time.Time) int64 { return max(1, int64(at.Sub(h.born))) }
+func (h *Hub) since(at time.Time) int64 { return max(1, int64(at.Sub(h.first))) }
 
 // end takes subscriptions out of every table, passing over those that are over already. The caller holds h.mu.
 func (h *Hub) end(why Reason, subscriptions ...*Subscription) {
