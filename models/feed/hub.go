@@ -2,7 +2,7 @@ package feed
 
 // One lock guards all tables and is held only for bookkeeping: a send never happens under it. A topic's
 // listeners are a slice that the pump may keep after unlocking, so what lies within its length is never
-// written again: Subscribe appends beyond it, an end puts a copy in its place.
+// written again: Subscribe appends beyond it, ends put a copy in its place now and then.
 
 import (
 	"cmp"
@@ -35,8 +35,9 @@ type Hub struct {
 
 type topic struct {
 	id        ID
-	listeners []*Subscription
-	waiting   []*Event // published, and not yet in a block
+	listeners []*Subscription // and some that are over already
+	gone      int             // how many of them
+	waiting   []*Event        // published, and not yet in a block
 	pumping   bool
 
 	here         map[ID]*lease
@@ -86,12 +87,19 @@ func (h *Hub) Subscribe(l Listener) (*Subscription, error) {
 		return nil, ErrClosed
 	}
 	limits := h.o.Limits
-	if own := h.sessions[l.Session]; len(own) >= limits.PerSession {
-		h.end(Replaced, own[0])
+	own, user, address, all := h.sessions[l.Session], len(h.users[l.User]), h.addresses[l.Address], len(h.all)
+	var replaced []*Subscription
+	if len(own) >= limits.PerSession {
+		replaced = own[:1]
+		user, all = user-1, all-1
+		if own[0].Address == l.Address {
+			address--
+		}
 	}
-	if len(h.users[l.User]) >= limits.PerUser || h.addresses[l.Address] >= limits.PerAddress || len(h.all) >= limits.Total {
+	if user >= limits.PerUser || address >= limits.PerAddress || all >= limits.Total {
 		return nil, ErrFull
 	}
+	h.end(Replaced, replaced...)
 	if h.stop == nil {
 		h.stop = make(chan struct{})
 		h.first = time.Now()
@@ -290,7 +298,6 @@ func (h *Hub) since(at time.Time) int64 { return max(1, int64(at.Sub(h.first))) 
 
 // end takes subscriptions out of every table, passing over those that are over already. The caller holds h.mu.
 func (h *Hub) end(why Reason, subscriptions ...*Subscription) {
-	affected := map[*topic]bool{}
 	for _, s := range slices.Clone(subscriptions) {
 		if s.Reason() != Open {
 			continue
@@ -310,19 +317,20 @@ func (h *Hub) end(why Reason, subscriptions ...*Subscription) {
 		}
 		delete(h.due, s)
 		if t := h.topics[s.Topic]; t != nil {
-			affected[t] = true
+			t.gone++
 			grace := h.o.Grace
 			if why == Revoked {
 				grace = 0
 			}
 			h.leave(t, s.User, grace)
+			if 2*t.gone > len(t.listeners) { // only then: a thousand who go one by one must not cost a million
+				t.listeners = slices.DeleteFunc(slices.Clone(t.listeners), func(s *Subscription) bool { return s.Reason() != Open })
+				t.gone = 0
+			}
 		}
 		if why == Slow {
 			s.abort()
 		}
-	}
-	for t := range affected {
-		t.listeners = slices.DeleteFunc(slices.Clone(t.listeners), func(s *Subscription) bool { return s.Reason() != Open })
 	}
 }
 
