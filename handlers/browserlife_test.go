@@ -157,6 +157,8 @@ func TestBrowserARoomOpensAtTheFirstUnreadMessage(t *testing.T) {
 		// Another device goes on where this one has stopped.
 		seen = b.lastSeen()
 		ada.wantUnreadSoon(r, fmt.Sprint(100-seen))
+		b.until("what its feed says of this room", fmt.Sprintf(`document.getElementById("unread-%s")?.dataset.count === "%d"`, r.id, 100-seen))
+		b.titled(fmt.Sprintf("(%d) Engine room · Conclave", 100-seen)) // counted once
 	}
 	// Elsewhere there is nothing new any more.
 	b := ada.browserOf()
