@@ -43,6 +43,10 @@ var chromium struct {
 }
 
 func TestMain(m *testing.M) {
+	if plan := os.Getenv(servedPlan); plan != "" {
+		serveChild(plan) // this process is a server that a benchmark has started
+		return
+	}
 	code := m.Run()
 	if chromium.close != nil {
 		chromium.close()
