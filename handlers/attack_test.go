@@ -226,12 +226,13 @@ func TestANameIsOnlyEverText(t *testing.T) { // T33: full name, room name
 		`"><hx-partial hx-target="body"><b onclick="x">`,
 		`' autofocus onfocus=alert(1) x='</bdi></title>{{.}}${x}`,
 	}
-	calmAlone := o.register("calm", "Calm Person")
+	calmAlone, guest := o.register("calm", "Calm Person"), o.register("guest", "Another Person")
 	for i, name := range names {
 		eve := o.register(fmt.Sprintf("eve%d", i), name)
 		r := eve.createRoom(name)
 		stream := eve.listen(r)
-		seen := stream.next("who is here", func(e event) bool { return strings.Contains(e.data, "member-name") })
+		guest.join(r)
+		seen := stream.next("who is a member", func(e event) bool { return strings.Contains(e.data, "member-name") })
 		if got := strings.TrimSpace(memberNames(t, seen.data)[0]); got != name {
 			t.Errorf("the list of members shows %q", got)
 		}
@@ -244,7 +245,8 @@ func TestANameIsOnlyEverText(t *testing.T) { // T33: full name, room name
 		}
 		quiet := calmAlone.createRoom("Quiet room")
 		quietStream := calmAlone.listen(quiet)
-		quietSeen := quietStream.next("who is here", func(e event) bool { return strings.Contains(e.data, "member-name") })
+		guest.join(quiet)
+		quietSeen := quietStream.next("who is a member", func(e event) bool { return strings.Contains(e.data, "member-name") })
 		calmAlone.say(quiet, "Hello")
 		sameStructure(t, "the members in the feed", seen.data, quietSeen.data)
 		sameStructure(t, "a message in the feed", e.data, quietStream.message("Hello").data)

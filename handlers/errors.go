@@ -74,7 +74,7 @@ func (a *App) fail(err error, c echo.Context) {
 // askToSignIn leads to the login. Scripts get a 401 instead of a redirect, since fetch would
 // follow that and take the login page for an answer.
 func (a *App) askToSignIn(c echo.Context) error {
-	if c.Request().Header.Get("HX-Request") != "" || c.Path() == feedRoute || c.Path() == "/session" {
+	if c.Request().Header.Get("HX-Request") != "" || isFeed(c) || c.Path() == "/session" {
 		c.Response().Header().Set("HX-Redirect", "/login")
 		return c.NoContent(http.StatusUnauthorized)
 	}

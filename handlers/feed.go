@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,7 +36,86 @@ type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	cursor  uint64 // the last entry that was sent
+	told    []models.Unread
 	log     string // the incarnation that the cursor counts in; empty when the listener did not say
+}
+
+// TEMPORARY, until the new hub is here: unread counts are asked for four times a second, and
+// typing is announced for each notice.
+
+func isFeed(c echo.Context) bool { return c.Path() == feedRoute || c.Path() == ownFeedRoute }
+
+const ownFeedRoute = "/feed"
+
+func (a *App) ownFeed(c echo.Context) error {
+	r, v := c.Request(), visitOf(c)
+	sub, err := a.o.Hub.Subscribe(feed.Listener{Topic: v.user.ID, User: v.user.ID, Session: v.session, Address: addressKey(c)})
+	if err != nil {
+		return &models.Error{Kind: models.Limited, Msg: "Too many pages of this server are open. Close some of them.", Err: err, Wait: 5 * time.Second}
+	}
+	defer sub.Close()
+	c.Response().Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+	c.Response().WriteHeader(http.StatusOK)
+	control := http.NewResponseController(c.Response())
+	if err := control.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	s := &stream{a: a, ctx: r.Context(), m: models.Membership{User: v.user.ID}, sub: sub, w: c.Response(), control: control}
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for err = s.unread(); err == nil; {
+		select {
+		case <-tick.C:
+			err = s.unread()
+		case <-sub.Events():
+		case <-sub.Done():
+			err = errOver
+		case <-s.ctx.Done():
+			err = errOver
+		}
+	}
+	if sub.Reason() == feed.Revoked {
+		_ = s.send([]byte("event: session-end\ndata:\n\n"))
+	}
+	return nil
+}
+
+func (s *stream) unread() error {
+	list, err := s.a.o.Store.Unread(s.ctx, s.m.User)
+	if err != nil || s.told != nil && slices.Equal(list, s.told) {
+		return err
+	}
+	all := s.told == nil || len(list) != len(s.told)
+	changed := list
+	if !all {
+		changed = nil
+		for i := range list {
+			if list[i] != s.told[i] {
+				changed = append(changed, list[i])
+			}
+		}
+	}
+	s.told = list
+	if s.told == nil {
+		s.told = []models.Unread{}
+	}
+	html, err := rendered(s.ctx, views.UnreadPartial(unreads(changed, all)))
+	if err != nil {
+		return err
+	}
+	return s.write(event(0, html))
+}
+
+func (s *stream) typing(user models.ID) error {
+	u, err := s.a.o.Store.User(s.ctx, user)
+	if err != nil {
+		return err
+	}
+	html, err := rendered(s.ctx, views.TypingPartial([]views.Person{person(u.Profile)}))
+	if err != nil {
+		return err
+	}
+	return s.write(event(0, html))
 }
 
 // errOver ends a stream: there is nobody left to write to, or nothing more to say.
@@ -149,6 +229,8 @@ func (s *stream) gone(err error) error {
 // follow sends what happens from now on. A gap in the numbers means that the log knows more.
 func (s *stream) follow() error {
 	end, err := s.a.o.Store.SessionEnd(s.ctx, s.sub.Session)
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
 	beat, over := time.NewTicker(heartbeat), time.NewTimer(end.Sub(s.a.o.Now()))
 	defer beat.Stop()
 	defer over.Stop()
@@ -156,6 +238,8 @@ func (s *stream) follow() error {
 		select {
 		case e := <-s.sub.Events():
 			err = s.announce(e)
+		case <-tick.C:
+			err = s.unread()
 		case <-beat.C:
 			err = s.write([]byte(":\n\n"))
 		case <-over.C:
@@ -179,6 +263,8 @@ func (s *stream) announce(e *feed.Event) error {
 		return errOver // before anything is rendered with a membership that is no more
 	}
 	switch {
+	case e.Kind == feed.KindTyping:
+		return s.typing(e.Entry.(feed.ID))
 	case e.Kind == feed.KindPresence:
 		return s.write(e.Frame(s.a.presenceFrame(s.ctx, s.m)))
 	case e.N <= s.cursor:
@@ -191,6 +277,17 @@ func (s *stream) announce(e *feed.Event) error {
 		return err
 	}
 	s.cursor = e.N
+	if op := e.Entry.(*models.Entry).Op; op == models.OpJoin || op == models.OpLeave {
+		members, err := s.a.o.Store.Members(s.ctx, s.m)
+		if err != nil {
+			return err
+		}
+		html, err := rendered(s.ctx, views.MembersPartial(people(members, nil)))
+		if err != nil {
+			return err
+		}
+		return s.write(event(0, html))
+	}
 	return nil
 }
 
@@ -263,7 +360,7 @@ func (a *App) presenceFrame(ctx context.Context, m models.Membership) func(*feed
 		members, err := a.o.Store.Members(ctx, m)
 		if err == nil {
 			var html []byte
-			if html, err = rendered(ctx, views.PresencePartial(people(members, a.o.Hub.Present(m.Room)))); err == nil {
+			if html, err = rendered(ctx, views.PresencePartial(present(members, a.o.Hub.Present(m.Room)), nil, nil)); err == nil {
 				return event(0, html)
 			}
 		}

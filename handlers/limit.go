@@ -58,6 +58,8 @@ type limits struct {
 	rooms         bucket // by user
 	posts         bucket // by user and room
 	sudo          bucket // by user
+	marks         bucket // by user and room
+	typing        bucket // by user and room
 }
 
 func newLimits(scale int) limits {
@@ -67,6 +69,8 @@ func newLimits(scale int) limits {
 		rooms:         newBucket(20, time.Hour, 20, scale),
 		posts:         newBucket(10, 10*time.Second, 20, scale),
 		sudo:          newBucket(10, 15*time.Minute, 10, scale),
+		marks:         newBucket(2, time.Second, 20, scale), // several pages of one person, each once in two seconds
+		typing:        newBucket(1, time.Second, 1, scale),
 	}
 }
 

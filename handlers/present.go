@@ -74,11 +74,30 @@ func people(members []models.Person, here map[[16]byte]bool) []views.Person {
 	return list
 }
 
+// present are those of the members who have the room open.
+func present(members []models.Person, here map[[16]byte]bool) []views.Person {
+	var list []views.Person
+	for _, m := range members {
+		if here[m.ID] {
+			list = append(list, person(m.Profile))
+		}
+	}
+	return list
+}
+
 const cardFaces = 5
 
 func card(c models.Card) views.RoomCard {
 	faces := c.People[:min(len(c.People), cardFaces)]
-	return views.RoomCard{ID: c.Room.String(), Name: c.Name, Members: people(faces, nil), Count: len(c.People), Last: c.Last, Broken: c.Broken}
+	return views.RoomCard{ID: c.Room.String(), Name: c.Name, Members: people(faces, nil), Count: len(c.People), Last: c.Last, Broken: c.Broken, Unread: c.Unread}
+}
+
+func unreads(list []models.Unread, all bool) views.Unreads {
+	u := views.Unreads{All: all, Rooms: make([]views.Unread, len(list))}
+	for i, r := range list {
+		u.Rooms[i] = views.Unread{RoomID: r.Room.String(), Count: r.Count, Mark: r.Mark}
+	}
+	return u
 }
 
 func history(room models.ID, p models.Page) views.History {
@@ -87,6 +106,16 @@ func history(room models.ID, p models.Page) views.History {
 		h.Entries[i] = entry(room, l)
 	}
 	return h
+}
+
+// firstNew is the first message after the mark that somebody else wrote, 0 for none.
+func firstNew(p models.Page, mark uint64, me models.ID) uint64 {
+	for _, l := range p.Lines {
+		if l.N > mark && l.Op == models.OpPost && !l.Removed && !l.Damaged && l.Who.ID != me {
+			return l.N
+		}
+	}
+	return 0
 }
 
 var entryKinds = map[models.Op]views.EntryKind{

@@ -114,12 +114,16 @@ func (a *App) showRoom(c echo.Context, status int, composer views.Composer) erro
 		History: history(m.Room, v.Page),
 		Alone:   len(v.People) == 1,
 		FeedURL: fmt.Sprintf("/rooms/%s/feed?after=%d&log=%s", m.Room, v.Page.Head, v.Log),
+		Mark:    v.Mark,
+		Unread:  v.Unread,
+		Typing:  visitOf(c).user.ShowsTyping,
 
 		Owner:    m.Role == models.Owner,
 		Proof:    views.Proof{N: v.Page.Head, Fingerprint: v.Fingerprint},
 		ReadOnly: v.ReadOnly,
 		Harmed:   v.Harmed,
 	}
+	r.History.New = firstNew(v.Page, v.Mark, m.User)
 	r.JoinURL = "https://" + c.Request().Host + "/join#" + r.Code
 	if r.JoinQR, err = qrCode(r.JoinURL); err != nil {
 		return err

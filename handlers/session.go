@@ -102,13 +102,13 @@ func (a *App) storeSession(c echo.Context) {
 func (a *App) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		v := visitOf(c)
-		if v.limited && !v.user.ID.Zero() && c.Path() != feedRoute {
+		if v.limited && !v.user.ID.Zero() && !isFeed(c) {
 			return seeOther(c, "/login/enrol")
 		}
 		if !v.signedIn() {
 			return errSignedOut
 		}
-		if c.Path() != feedRoute {
+		if !isFeed(c) {
 			if err := a.o.Store.TouchSession(c.Request().Context(), v.session); err != nil {
 				return err
 			}

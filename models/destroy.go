@@ -35,6 +35,7 @@ func (s *Store) Destroy(ctx context.Context, m Membership) error {
 			"DELETE FROM room_keys WHERE room_id = ?",
 			"UPDATE messages SET envelope = x'', client_id = NULL WHERE room_id = ?",
 			"DELETE FROM memberships WHERE room_id = ?",
+			"DELETE FROM marks WHERE room_id = ?",
 			fmt.Sprintf("UPDATE rooms SET name = x'', code = x'', code_index = NULL, state = %d WHERE id = ?", roomDestroying),
 		} {
 			if err := c.exec(statement, m.Room); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -16,6 +17,12 @@ import (
 const (
 	PageSize  = 40  // lines of the history at a time
 	afterSize = 100 // log entries of one catch-up page
+
+	// A room opens at the first unread line, with a few read ones before it. Whoever has more to
+	// read than openMost lines gets the newest of them, and finds the others above as older pages:
+	// where the talk is now matters more than where it was left days ago.
+	openMost    = 200
+	openContext = 5
 )
 
 // Line is one line of the history, opened for a member. A message is shown as it stands now.
@@ -215,11 +222,14 @@ type View struct {
 	Fingerprint string // of the whole log up to Page.Head: XXXX-XXXX
 	People      []Person
 	Page        Page
-	ReadOnly    bool // the log is damaged: nothing can be added
-	Harmed      bool // something that the room holds failed verification
+	Unread      uint64 // posts that the member has not read
+	Mark        uint64 // everything up to this entry is read
+	ReadOnly    bool   // the log is damaged: nothing can be added
+	Harmed      bool   // something that the room holds failed verification
 }
 
-// View reads a room with the newest page of its history.
+// View reads a room with the newest page of its history, which reaches back to where the member
+// has stopped reading.
 func (s *Store) View(ctx context.Context, m Membership) (View, error) {
 	var v View
 	err := s.look(ctx, m.Room, func(db gorm.ConnPool, known mark) error {
@@ -239,7 +249,12 @@ func (s *Store) View(ctx context.Context, m Membership) (View, error) {
 		if v.People, err = s.people(ctx, db, m.Room); err != nil {
 			return err
 		}
-		v.Page, err = s.page(ctx, db, m, room.head.n, room.head.n+1)
+		unread, err := s.unread(ctx, db, m.User, m.Room)
+		if err != nil || len(unread) == 0 {
+			return errors.Join(err, errNotFound)
+		}
+		v.Unread, v.Mark = unread[0].Count, unread[0].Mark
+		v.Page, err = s.page(ctx, db, m, room.head.n, room.head.n+1, v.Mark)
 		return err
 	})
 	damage, harmed := s.proofs.status(m.Room)
@@ -307,24 +322,30 @@ func (s *Store) Older(ctx context.Context, m Membership, before uint64) (Page, e
 			return err
 		}
 		s.checkHead(m.Room, known, head)
-		p, err = s.page(ctx, db, m, head.n, before)
+		p, err = s.page(ctx, db, m, head.n, before, head.n)
 		return err
 	})
 	return p, err
 }
 
-// page reads up to PageSize lines that end before the given number. Between them and up to that
-// number, or the end of the log, every entry must be there.
-func (s *Store) page(ctx context.Context, db gorm.ConnPool, m Membership, head, before uint64) (Page, error) {
+// page reads up to PageSize lines that end before the given number, or more when more follow the
+// entry up to which the member has read. Between them and up to that number, or the end of the
+// log, every entry must be there.
+func (s *Store) page(ctx context.Context, db gorm.ConnPool, m Membership, head, before, read uint64) (Page, error) {
 	p := Page{Head: head}
 	end := min(before, head+1)
-	numbers, err := shownBefore(ctx, db, m.Room, end)
+	size := pageSize(head - min(read, head)) // no more lines than entries
+	numbers, err := shownBefore(ctx, db, m.Room, end, size+1)
 	if err != nil || end <= 1 {
 		return p, err
 	}
+	unread := slices.IndexFunc(numbers, func(n uint64) bool { return n <= read })
+	if unread >= 0 {
+		size = pageSize(uint64(unread))
+	}
 	first := uint64(1)
-	if len(numbers) > PageSize {
-		first, p.Before = numbers[PageSize-1], numbers[PageSize-1]
+	if len(numbers) > size {
+		first, p.Before = numbers[size-1], numbers[size-1]
 	}
 	entries, err := s.readLog(ctx, db, m.Room, first, end-1)
 	if err != nil {
@@ -356,9 +377,14 @@ func (s *Store) page(ctx context.Context, db gorm.ConnPool, m Membership, head, 
 	return p, nil
 }
 
-// shownBefore returns the numbers of up to PageSize+1 shown entries before a number, the newest first.
-func shownBefore(ctx context.Context, db gorm.ConnPool, room ID, before uint64) ([]uint64, error) {
-	rows, err := db.QueryContext(ctx, "SELECT n FROM room_log WHERE room_id = ? AND n < ? AND op IN "+pageOps+" ORDER BY n DESC LIMIT ?", room, before, PageSize+1)
+// pageSize is how many lines a page has that shows so many unread ones.
+func pageSize(unread uint64) int {
+	return int(min(max(unread+openContext, PageSize), openMost))
+}
+
+// shownBefore returns the numbers of the shown entries before a number, the newest first.
+func shownBefore(ctx context.Context, db gorm.ConnPool, room ID, before uint64, most int) ([]uint64, error) {
+	rows, err := db.QueryContext(ctx, "SELECT n FROM room_log WHERE room_id = ? AND n < ? AND op IN "+pageOps+" ORDER BY n DESC LIMIT ?", room, before, most)
 	if err != nil {
 		return nil, err
 	}

@@ -239,9 +239,13 @@ func (s *Store) Join(ctx context.Context, user ID, code string) (ID, error) {
 // addMember stores the row for an entry that begins a membership. A row that was there already
 // was not confirmed by the log, and is replaced.
 func (c *change) addMember(e *Entry, role Role) error {
-	return c.exec(`INSERT INTO memberships (room_id, user_id, role, entry_n, joined_n) VALUES (?, ?, ?, ?, ?)
+	err := c.exec(`INSERT INTO memberships (room_id, user_id, role, entry_n, joined_n) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (room_id, user_id) DO UPDATE SET role = excluded.role, entry_n = excluded.entry_n, joined_n = excluded.joined_n`,
 		e.Room, e.Target, role, e.N, e.N)
+	if err != nil {
+		return err
+	}
+	return c.startMark(e)
 }
 
 // Leave ends the membership. The member's streams end before anything later is announced, the
@@ -256,6 +260,9 @@ func (s *Store) Leave(ctx context.Context, m Membership) error {
 			return err
 		}
 		if err := c.exec("DELETE FROM memberships WHERE room_id = ? AND user_id = ?", m.Room, m.User); err != nil {
+			return err
+		}
+		if err := c.dropMark(m.Room, m.User); err != nil {
 			return err
 		}
 		h := c.heads[m.Room]

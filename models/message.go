@@ -97,7 +97,11 @@ func (c *change) post(m Membership, body, clientID string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return n, c.append(&Entry{Room: m.Room, Op: OpPost, Target: cipher.MessageTarget(n), Actor: m.User, Payload: cipher.Tag(envelope)})
+	e := &Entry{Room: m.Room, Op: OpPost, Target: cipher.MessageTarget(n), Actor: m.User, Payload: cipher.Tag(envelope)}
+	if err := c.append(e); err != nil {
+		return 0, err
+	}
+	return n, c.ownPost(e)
 }
 
 // currentKey returns the key that what is written now is sealed under. It opens a new epoch

@@ -130,6 +130,19 @@ CREATE TABLE audit_log (
 	outcome TEXT NOT NULL,
 	mac     BLOB NOT NULL
 );
+`, `
+CREATE TABLE marks (                  -- what members have read; no key guards them
+	room_id BLOB NOT NULL REFERENCES rooms (id),
+	user_id BLOB NOT NULL REFERENCES users (id),
+	n       INTEGER NOT NULL,          -- up to this log entry
+	posts   INTEGER NOT NULL           -- and how many posts there were up to it
+);
+CREATE UNIQUE INDEX marks_room_user ON marks (room_id, user_id);
+CREATE INDEX marks_user ON marks (user_id);
+INSERT INTO marks (room_id, user_id, n, posts)   -- nothing is unread to begin with
+	SELECT m.room_id, m.user_id, r.head_n, l.posts FROM memberships m
+	JOIN rooms r ON r.id = m.room_id JOIN room_log l ON l.room_id = m.room_id AND l.n = r.head_n;
+ALTER TABLE users ADD COLUMN shows_typing INTEGER NOT NULL DEFAULT 1; -- others are told while the user is writing
 `}
 
 // anchorsSince is the first schema whose databases always have anchors beside them.

@@ -174,6 +174,7 @@ type Card struct {
 	People []Person
 	Last   time.Time
 	Broken bool // its key, its name or its log failed verification
+	Unread uint64
 }
 
 // Rooms lists the user's rooms, the one where something happened last first.
@@ -185,11 +186,16 @@ func (s *Store) Rooms(ctx context.Context, user ID) ([]Card, error) {
 		if err != nil {
 			return err
 		}
+		marks := map[ID]Unread{}
+		if err := readUnread(ctx, db, marks, unreadEverywhere, user); err != nil {
+			return err
+		}
 		for _, m := range mine {
 			card, err := s.card(ctx, db, m.Room)
 			if err != nil {
 				return err
 			}
+			card.Unread = marks[m.Room].Count
 			cards = append(cards, card)
 		}
 		return nil

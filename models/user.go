@@ -24,6 +24,8 @@ type User struct {
 	Profile
 	Email string
 	Admin bool
+
+	ShowsTyping bool // others are told while this person is writing
 }
 
 // sealedProfile is what stands in a profile's envelope (kind 09).
@@ -46,6 +48,7 @@ type userRow struct {
 	TOTPLastStep  int64  `gorm:"column:totp_last_step"`
 	CreatedMS     int64  `gorm:"column:created_ms"`
 	DisabledMS    *int64 `gorm:"column:disabled_ms"`
+	ShowsTyping   number `gorm:"<-:false"` // written by ShowTyping only
 }
 
 func (userRow) TableName() string { return "users" }
@@ -213,7 +216,9 @@ func (s *Store) User(ctx context.Context, id ID) (User, error) {
 		s.alarmOn(faultProfile, id.String())
 		return User{}, errSignedOut
 	}
-	return profile.user(id), nil
+	user := profile.user(id)
+	user.ShowsTyping = row.ShowsTyping != 0
+	return user, nil
 }
 
 var errSignedOut = &Error{Kind: SignedOut, Msg: "Log in first."}

@@ -28,6 +28,19 @@ type Person struct {
 	Here     bool   // has the room open right now
 }
 
+// Unreads is what a person has not read, in all rooms or in those where it has changed.
+type Unreads struct {
+	Rooms []Unread
+	All   bool // the person is in no other room
+}
+
+// Unread is what a person has not read of one room.
+type Unread struct {
+	RoomID string
+	Count  uint64
+	Mark   uint64 // everything up to this number is read, on whatever device
+}
+
 // Field is one input of a form as it came back: what was typed and what is wrong with it.
 type Field struct {
 	Value string
@@ -96,6 +109,7 @@ type RoomCard struct {
 	Count   int      // how many members there are
 	Last    time.Time
 	Broken  bool // the room cannot be opened: its key or its log failed verification
+	Unread  uint64
 }
 
 // Room is the page of one room.
@@ -111,6 +125,9 @@ type Room struct {
 	Composer Composer
 	Alone    bool // the reader is the only member: leaving closes the room for good
 	FeedURL  string
+	Mark     uint64 // the reader has read everything up to this number
+	Unread   uint64 // and not so many messages since
+	Typing   bool   // others see it when the reader is writing
 
 	Owner    bool // the reader owns the room: there is a way to its settings
 	Proof    Proof
@@ -160,6 +177,7 @@ type History struct {
 	RoomID  string
 	Entries []Entry
 	Before  uint64 // the older page ends before this number; 0 when there is nothing older
+	New     uint64 // the first message by somebody else that the reader has not read; 0 for none
 }
 
 // Entry is one line of the history. Exactly one of the kinds below applies.

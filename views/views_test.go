@@ -47,7 +47,7 @@ func everything(text string) map[string]templ.Component {
 	f := Field{Value: text, Error: text}
 	s := Shell{Title: text, Me: &who, Notice: text}
 	code := QR{Size: 29, Path: "M4 4h7v1h-7z"}
-	h := History{RoomID: "r1", Before: 7, Entries: []Entry{
+	h := History{RoomID: "r1", Before: 7, New: 9, Entries: []Entry{
 		{N: 7, Kind: Created, Who: who, At: at},
 		{N: 8, Kind: Joined, Who: who, At: at},
 		{N: 9, Kind: Message, RoomID: "r1", Edited: true, Who: who, At: at, Body: []Span{{Text: text}, {Text: "https://example.org/?a=1&b=2", Href: "https://example.org/?a=1&b=2"}}},
@@ -72,8 +72,9 @@ func everything(text string) map[string]templ.Component {
 		"RecoveryPage": RecoveryPage(s, Recovery{Codes: []string{"K7M2QX-9RT4VB-W3NC8D-5HJ6PA"}}),
 		"LoginPage":    LoginPage(Shell{}, login), "LoginPartial": LoginPartial(login),
 		"JoinPage": JoinPage(s, Join{Code: f, SignedIn: true}), "JoinPage signed out": JoinPage(Shell{}, Join{}),
-		"RoomsPage": RoomsPage(s, Rooms{List: []RoomCard{{ID: "r1", Name: text, Members: people, Count: 9, Last: at}, {ID: "r2", Broken: true}}, Name: f, Code: f, CodesPending: true}), "RoomsPage empty": RoomsPage(s, Rooms{}),
-		"RoomPage":     RoomPage(s, Room{ID: "r1", Name: text, Code: "K7M2-QX9R-T4VB-W3NC", JoinURL: "https://localhost:8443/join#K7M2-QX9R-T4VB-W3NC", JoinQR: code, Members: people, Me: text, History: h, Composer: c, Alone: true, FeedURL: "/rooms/r1/feed?after=11"}),
+		"RoomsPage": RoomsPage(s, Rooms{List: []RoomCard{{ID: "r1", Name: text, Members: people, Count: 9, Last: at, Unread: 3}, {ID: "r3", Name: text, Unread: 100}, {ID: "r2", Broken: true}}, Name: f, Code: f, CodesPending: true}), "RoomsPage empty": RoomsPage(s, Rooms{}),
+		"RoomPage":             RoomPage(s, Room{ID: "r1", Name: text, Code: "K7M2-QX9R-T4VB-W3NC", JoinURL: "https://localhost:8443/join#K7M2-QX9R-T4VB-W3NC", JoinQR: code, Members: people, Me: text, History: h, Composer: c, Alone: true, FeedURL: "/rooms/r1/feed?after=11", Mark: 8, Unread: 2, Typing: true, Proof: Proof{N: 13}}),
+		"RoomPage without new": RoomPage(s, Room{ID: "r1", Mark: 13}), "RoomPage silent": RoomPage(s, Room{ID: "r1"}),
 		"OlderPage":    OlderPage(s, h),
 		"OlderPartial": OlderPartial(h), "RefreshPartial": RefreshPartial(History{RoomID: "r1", Entries: h.Entries}),
 		"ComposerPartial": ComposerPartial(c),
@@ -85,7 +86,10 @@ func everything(text string) map[string]templ.Component {
 		"ActionsPartial removed": ActionsPartial(Actions{RoomID: "r1", Entry: h.Entries[5]}), "ActionsPage damaged": ActionsPage(s, Actions{RoomID: "r1", Entry: h.Entries[3]}),
 		"SettingsPage": SettingsPage(s, Settings{ID: "r1", Name: text}),
 		"SudoPage":     SudoPage(s, sudo), "SudoPartial": SudoPartial(sudo),
-		"PresencePartial": PresencePartial(people), "PresencePartial alone": PresencePartial(people[:1]),
+		"PresencePartial": PresencePartial(people, people, people), "PresencePartial quiet": PresencePartial(nil, nil, nil),
+		"MembersPartial": MembersPartial(people), "MembersPartial alone": MembersPartial(people[:1]),
+		"TypingPartial": TypingPartial(people),
+		"UnreadPartial": UnreadPartial(Unreads{All: true, Rooms: []Unread{{RoomID: "r1", Count: 3, Mark: 17}, {RoomID: "r2", Mark: 4}}}), "UnreadPartial changed": UnreadPartial(Unreads{Rooms: []Unread{{RoomID: "r1", Count: 120, Mark: 17}}}),
 		"ErrorPage": ErrorPage(s, oops), "ErrorPartial": ErrorPartial(oops),
 	}
 }
@@ -370,22 +374,30 @@ func TestPasswordsAreNeverSentBackAndIDsAreOnlyOnce(t *testing.T) {
 // What others rely on (CONTRACT.md).
 func TestTheContractOfPages(t *testing.T) {
 	want := map[string][]string{
-		"RegisterPage":    {`name="username"`, `name="full_name"`, `name="email"`, `name="password"`, `name="token"`, `autocomplete="new-password"`},
-		"EnrolPage":       {`id="totp-secret"`, `name="code"`, "Each code works once; wait for the next one."},
-		"RecoveryPage":    {`class="recovery-code"`, "I have saved them"},
-		"LoginPage":       {`name="username"`, `name="password"`, `name="code"`, `name="next"`, `autocomplete="current-password"`, `autocomplete="one-time-code"`, "Each code works once; wait for the next one."},
-		"JoinPage":        {`action="/rooms/join"`, `name="code"`},
-		"RoomsPage":       {`action="/rooms"`, `name="name"`, `action="/rooms/join"`, `name="code"`, `href="/rooms/r1"`},
-		"RoomPage":        {`id="room-code"`, `<ol id="messages"`, `<li id="m-9"`, `class="body"`, `action="/rooms/r1/messages"`, `name="body"`, `name="client_id"`, `action="/rooms/r1/leave"`, `hx-sse:connect="/rooms/r1/feed?after=11"`, `id="feed-r1"`, "Look for new messages", "closes for good"},
-		"ComposerPartial": {`id="composer-note"`, `data-posted="9"`, `hx-sync="this:queue all"`},
-		"OlderPartial":    {`<hx-partial hx-target="#messages" hx-swap="upsert">`, `href="/rooms/r1/messages?before=7"`},
-		"RefreshPartial":  {`<hx-partial hx-target="#messages" hx-swap="innerHTML settle:0">`, `<hx-partial hx-target="#older" hx-swap="outerHTML">`, "The beginning of the room"},
-		"EntryPartial":    {`<hx-partial hx-target="#messages" hx-swap="upsert"><li id="m-9"`, `href="/rooms/r1/messages/9/edit"`, `class="edited"`},
-		"ChangePartial":   {`<hx-partial hx-target="#m-9" hx-swap="outerHTML"><li id="m-9"`},
-		"RoomPage harmed": {`id="room-proof"`, "n 13: K7M2-QX9R", `href="/rooms/r1/settings"`, `<dialog id="message-dialog"`, "2 messages are missing here", "Message removed"},
-		"ActionsPage":     {`action="/rooms/r1/messages/9"`, `name="body"`, `action="/rooms/r1/messages/9/delete"`, `href="/rooms/r1"`},
-		"SettingsPage":    {`action="/rooms/r1/destroy"`, `href="/rooms/r1"`, "conclave keys rotate", "conclave keys destroy", "the last ten minutes"},
-		"SudoPage":        {`action="/sudo"`, `name="password"`, `name="code"`, `name="next"`, `value="/rooms/r1/settings"`, "Each code works once; wait for the next one.", `hx-preserve="true"`},
+		"RegisterPage":          {`name="username"`, `name="full_name"`, `name="email"`, `name="password"`, `name="token"`, `autocomplete="new-password"`},
+		"EnrolPage":             {`id="totp-secret"`, `name="code"`, "Each code works once; wait for the next one."},
+		"RecoveryPage":          {`class="recovery-code"`, "I have saved them"},
+		"LoginPage":             {`name="username"`, `name="password"`, `name="code"`, `name="next"`, `autocomplete="current-password"`, `autocomplete="one-time-code"`, "Each code works once; wait for the next one."},
+		"JoinPage":              {`action="/rooms/join"`, `name="code"`},
+		"RoomsPage":             {`action="/rooms"`, `name="name"`, `action="/rooms/join"`, `name="code"`, `href="/rooms/r1"`, `data-room="r1" data-count="3"`, "99+", `hx-sse:connect="/feed"`, `id="unreads"`},
+		"RoomPage":              {`id="room-code"`, `<ol id="messages"`, `<li id="m-9"`, `class="body"`, `action="/rooms/r1/messages"`, `name="body"`, `name="client_id"`, `action="/rooms/r1/leave"`, `hx-sse:connect="/rooms/r1/feed?after=11"`, `id="feed-r1"`, "Look for new messages", "closes for good", `data-mark="8" data-new="9"`, `href="#m-9"`, `action="/rooms/r1/read"`, `name="n" value="13"`, `action="/rooms/r1/typing/show"`, `name="show" value="on" checked`, `id="typing"`, `id="presence"`, `id="unreads"`},
+		"RoomPage without new":  {`data-mark="13"`},
+		"RoomPage silent":       {`name="show" value="on">`},
+		"PresencePartial":       {`<hx-partial hx-target="#presence" hx-swap="innerHTML settle:0"><span data-here="tame grace"></span> <span data-entered="tame">tame</span>`, `<span data-left="grace">Grace Hopper</span>`},
+		"PresencePartial quiet": {`<span data-here=""></span> </hx-partial>`},
+		"MembersPartial":        {`<hx-partial hx-target="#members"`, `data-username="grace"`, `<hx-partial hx-target="#alone"`, `<hx-partial hx-target="#leave-warning"`},
+		"TypingPartial":         {`<hx-partial hx-target="#typists" hx-swap="innerHTML settle:0"><span data-username="tame">tame</span><span data-username="grace">Grace Hopper</span></hx-partial>`},
+		"UnreadPartial":         {`<hx-partial hx-target="#unreads" hx-swap="innerHTML settle:0"><span id="unread-r1" data-count="3" data-mark="17"></span><span id="unread-r2" data-count="0" data-mark="4"></span></hx-partial>`},
+		"UnreadPartial changed": {`<hx-partial hx-target="#unreads" hx-swap="upsert"><span id="unread-r1" data-count="120" data-mark="17"></span></hx-partial>`},
+		"ComposerPartial":       {`id="composer-note"`, `data-posted="9"`, `hx-sync="this:queue all"`},
+		"OlderPartial":          {`<hx-partial hx-target="#messages" hx-swap="upsert">`, `href="/rooms/r1/messages?before=7"`},
+		"RefreshPartial":        {`<hx-partial hx-target="#messages" hx-swap="innerHTML settle:0">`, `<hx-partial hx-target="#older" hx-swap="outerHTML">`, "The beginning of the room"},
+		"EntryPartial":          {`<hx-partial hx-target="#messages" hx-swap="upsert"><li id="m-9"`, `href="/rooms/r1/messages/9/edit"`, `class="edited"`},
+		"ChangePartial":         {`<hx-partial hx-target="#m-9" hx-swap="outerHTML"><li id="m-9"`},
+		"RoomPage harmed":       {`id="room-proof"`, "n 13: K7M2-QX9R", `href="/rooms/r1/settings"`, `<dialog id="message-dialog"`, "2 messages are missing here", "Message removed"},
+		"ActionsPage":           {`action="/rooms/r1/messages/9"`, `name="body"`, `action="/rooms/r1/messages/9/delete"`, `href="/rooms/r1"`},
+		"SettingsPage":          {`action="/rooms/r1/destroy"`, `href="/rooms/r1"`, "conclave keys rotate", "conclave keys destroy", "the last ten minutes"},
+		"SudoPage":              {`action="/sudo"`, `name="password"`, `name="code"`, `name="next"`, `value="/rooms/r1/settings"`, "Each code works once; wait for the next one.", `hx-preserve="true"`},
 	}
 	all := everything("tame")
 	for name, parts := range want {
@@ -413,6 +425,39 @@ func TestWhatAPageNamesIsServed(t *testing.T) {
 			if w.Code != 200 {
 				t.Errorf("%s: %d", address, w.Code)
 			}
+		}
+	}
+}
+
+// A page's feed says its messages in partials only, and only for places that some page has: what
+// has no place is skipped without a word.
+func TestEveryPartialHasAPlace(t *testing.T) {
+	all := everything("tame")
+	places := render(t, all["RoomPage"]) + render(t, all["RoomsPage"])
+	for _, name := range []string{"PresencePartial", "MembersPartial", "TypingPartial", "UnreadPartial", "UnreadPartial changed", "EntryPartial", "ChangePartial", "RefreshPartial"} {
+		targets := 0
+		for _, n := range parse(t, render(t, all[name])) {
+			if n.Parent != nil && n.Parent.Data == "body" && n.Type == html.ElementNode && n.Data != "hx-partial" {
+				t.Errorf("%s: <%s> stands in no partial", name, n.Data)
+			}
+			if target, ok := attr(n, "hx-target"); ok && n.Data == "hx-partial" {
+				targets++
+				if !strings.Contains(places, `id="`+strings.TrimPrefix(target, "#")+`"`) {
+					t.Errorf("%s: no page has %s", name, target)
+				}
+			}
+		}
+		if targets == 0 {
+			t.Errorf("%s: no partial", name)
+		}
+	}
+}
+
+func TestNothingNewHasNoWayToIt(t *testing.T) {
+	out := render(t, everything("tame")["RoomPage without new"])
+	for _, part := range []string{"data-new", "Mark as read", "to the first"} {
+		if strings.Contains(out, part) {
+			t.Errorf("a room without anything new has %q", part)
 		}
 	}
 }
