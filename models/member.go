@@ -69,9 +69,8 @@ func (s *Store) membership(ctx context.Context, db gorm.ConnPool, room, user ID)
 // any that the room's log does not confirm (SECURITY.md C14): whoever can write the database
 // but has no key must not be able to let himself in or raise his role.
 func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string, args ...any) ([]Membership, error) {
-	rows, err := db.QueryContext(ctx, `SELECT m.room_id, m.user_id, m.role, m.entry_n, m.joined_n, coalesce(r.state, 0),
-			`+strings.ReplaceAll(entryColumns, "l.", "e.")+`, coalesce(ep.mac, zeroblob(32)),
-			`+strings.ReplaceAll(entryColumns, "l.", "j.")+`, coalesce(jp.mac, zeroblob(32)),
+	rows, err := db.QueryContext(ctx, `SELECT m.room_id, m.user_id, m.role, coalesce(r.state, 0),
+			`+strings.ReplaceAll(packedEntry, "l.", "e.")+`, ep.mac, `+strings.ReplaceAll(packedEntry, "l.", "j.")+`, jp.mac,
 			EXISTS (SELECT 1 FROM room_log l WHERE l.room_id = m.room_id AND l.target = m.user_id
 				AND l.n > m.joined_n AND l.op IN `+membershipOps+` AND (l.n > m.entry_n OR l.op <> 6))
 		FROM memberships m
@@ -89,13 +88,15 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 	var chain *cipher.Chain // of the row's room; rows of one room follow each other
 	for rows.Next() {
 		var m Membership
-		var entryN, joinedN, state, overtaken number
+		var state, overtaken number
 		var e, j entryRow
+		var packedE, packedJ blob
 		var ePrevious, jPrevious hash
-		into := append([]any{&m.Room, &m.User, &m.Role, &entryN, &joinedN, &state}, append(e.into(), &ePrevious)...)
-		if err := rows.Scan(append(append(into, j.into()...), &jPrevious, &overtaken)...); err != nil {
+		if err := rows.Scan(&m.Room, &m.User, &m.Role, &state, &packedE, &ePrevious, &packedJ, &jPrevious, &overtaken); err != nil {
 			return nil, err
 		}
+		e.unpack(packedE)
+		j.unpack(packedJ)
 		if state != roomOpen {
 			continue
 		}
@@ -152,18 +153,17 @@ func (s *Store) Members(ctx context.Context, m Membership) ([]Person, error) {
 			return err
 		}
 		var err error
-		people, err = s.people(ctx, db, m.Room)
+		people, err = s.people(ctx, db, s.profiles(ctx, db), m.Room)
 		return err
 	})
 	return people, err
 }
 
-func (s *Store) people(ctx context.Context, db gorm.ConnPool, room ID) ([]Person, error) {
+func (s *Store) people(ctx context.Context, db gorm.ConnPool, names *profiles, room ID) ([]Person, error) {
 	members, err := s.memberships(ctx, db, "m.room_id = ?", room)
 	if err != nil {
 		return nil, err
 	}
-	names := s.profiles(ctx, db)
 	people := make([]Person, len(members))
 	for i, m := range members {
 		profile, err := names.get(m.User)

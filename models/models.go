@@ -69,10 +69,11 @@ type Store struct {
 	hasher  *hasher
 	lane    *lane
 	proofs  proofs
-	alarm   alarm
-	life    context.Context // until Close; of the background work that the store itself does
-	stop    context.CancelFunc
-	tasks   sync.WaitGroup
+	kept
+	alarm alarm
+	life  context.Context // until Close; of the background work that the store itself does
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
 
 	anchorsMu   sync.Mutex
 	anchors     anchors
@@ -105,6 +106,7 @@ func newStore(o Options) *Store {
 	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost)}
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
+	s.kept = newKept()
 	return s
 }
 
@@ -197,6 +199,11 @@ func (s *Store) closeFiles() error {
 	if s.lane != nil {
 		errs = append(errs, s.lane.db.close())
 	}
+	if s.watch.h != nil {
+		s.watch.mu.Lock()
+		errs = append(errs, s.watch.h.close())
+		s.watch.mu.Unlock()
+	}
 	for range cap(s.readers) { // each goes to the end of the queue
 		h := <-s.readers
 		errs = append(errs, h.close())
@@ -272,9 +279,10 @@ func (s *Store) openDatabase() error {
 }
 
 func (s *Store) openReaders(path string) (err error) {
-	if s.read, err = s.connect(path, readOnly, 2*readers); err != nil {
+	if s.read, err = s.connect(path, readOnly, 2*readers+1); err != nil {
 		return err
 	}
+	s.watch.h = &handle{pool: s.readPool()}
 	s.readers = make(chan *handle, readers)
 	for range readers {
 		s.readers <- &handle{pool: s.readPool()}

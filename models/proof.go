@@ -18,7 +18,7 @@ import (
 // together with the removal of the entry that replaced it.
 type proofs struct {
 	mu    sync.Mutex
-	ticks uint64 // commits that were noted
+	ticks uint64 // commits that were noted, and walks
 	rooms map[ID]*proof
 }
 
@@ -139,6 +139,7 @@ func (p *proofs) walked(w *walker) {
 	r.doubtful = w.doubtful
 	r.destroyed = r.destroyed || w.destroyed
 	r.walked = true
+	p.ticks++
 	clear(r.members) // the walk knows more than they were verified against
 }
 

@@ -173,11 +173,13 @@ func (s *Store) revoke(ctx context.Context, where string, args ...any) error {
 }
 
 func (s *Store) session(ctx context.Context, hash [32]byte) (sessionRow, error) {
-	var row sessionRow
-	err := s.read.WithContext(ctx).Take(&row, "token_hash = ? AND revoked_ms IS NULL", hash[:]).Error
-	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return row, errSignedOut
-	}
+	row, err := recall(ctx, s, s.sessions, hash, func() (row sessionRow, err error) {
+		err = s.read.WithContext(ctx).Take(&row, "token_hash = ? AND revoked_ms IS NULL", hash[:]).Error
+		if errors.Is(err, gorm.ErrRecordNotFound) {
+			err = errSignedOut
+		}
+		return row, err
+	})
 	if err == nil && s.now() >= s.sessionEnd(row).UnixMilli() {
 		return row, errSignedOut
 	}

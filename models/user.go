@@ -203,6 +203,10 @@ func (s *Store) Enrol(ctx context.Context, user ID, secret, code string, keep [3
 // User returns a user who may use the server. It is SignedOut for one who is gone or disabled,
 // or whose row is not what this program wrote.
 func (s *Store) User(ctx context.Context, id ID) (User, error) {
+	return recall(ctx, s, s.users, id, func() (User, error) { return s.readUser(ctx, id) })
+}
+
+func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
 	var row userRow
 	err := s.read.WithContext(ctx).Take(&row, "id = ? AND disabled_ms IS NULL", id).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {

@@ -184,7 +184,11 @@ func (l *lane) batch(jobs []*job) {
 			l.s.masters.use(l.rotated)
 		}
 		for _, c := range held {
-			l.s.proofs.advance(c.entries())
+			entries := c.entries()
+			l.s.proofs.advance(entries)
+			for _, e := range entries {
+				l.s.forget(e)
+			}
 		}
 	}
 	l.quiet.Unlock()

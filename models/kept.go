@@ -1,0 +1,225 @@
+package models
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	lru "github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// The rules of what is kept in memory:
+//
+//   - Nothing is believed because it was read once. What was read is kept with the state of the
+//     database that it was read in, and used again only while the database is in that very state:
+//     after any commit, by whomever, a program that is not ours included, it is read again. So
+//     nothing has to be invalidated, and whatever was revoked, removed or damaged is so at once.
+//   - A line of a history, which is costly to verify and to open, is also used again after a
+//     commit, when every byte that it was verified from is read again and is the same
+//     (SECURITY.md C11).
+//   - Text and what is made of it lies here only. It is bounded by its size, and goes with the
+//     change, the removal, the departure or the destruction that ends it.
+
+// state names a state of the database and of what this process knows of its logs. When two
+// answers are equal, nothing has been committed between the two questions.
+type state struct {
+	version int64
+	ticks   uint64
+}
+
+// watch is a connection that does nothing but ask for the state. (SQLite counts, for each
+// connection, the commits of all others.)
+type watch struct {
+	mu sync.Mutex
+	h  *handle
+}
+
+func (s *Store) state(ctx context.Context) (now state, err error) {
+	now.ticks = s.proofs.now()
+	s.watch.mu.Lock()
+	defer s.watch.mu.Unlock()
+	err = s.watch.h.QueryRowContext(ctx, "PRAGMA data_version").Scan(&now.version)
+	return now, err
+}
+
+// dated is a value with the state of the database before it was read.
+type dated[V any] struct {
+	value V
+	at    state
+}
+
+// recall returns what read has returned before, if the database is as it was then.
+func recall[K comparable, V any](ctx context.Context, s *Store, from *shelf[K, dated[V]], key K, read func() (V, error)) (V, error) {
+	now, err := s.state(ctx)
+	if err != nil {
+		var none V
+		return none, err
+	}
+	if d, ok := from.get(key); ok && d.at == now {
+		return d.value, nil
+	}
+	v, err := read()
+	if err == nil {
+		from.put(key, dated[V]{v, now})
+	}
+	if err != nil || s.proofs.now() != now.ticks { // what was forgotten meanwhile is not put back
+		from.remove(key)
+	}
+	return v, err
+}
+
+// shelf holds what was used last, up to a size.
+type shelf[K comparable, V any] struct {
+	mu    sync.Mutex
+	items *lru.LRU[K, V]
+	size  func(V) int
+	room  int // what is left
+}
+
+func newShelf[K comparable, V any](most int, size func(V) int) *shelf[K, V] {
+	f := &shelf[K, V]{size: size, room: most}
+	f.items, _ = lru.NewLRU(most, func(_ K, v V) { f.room += size(v) }) // fails for a size below 1 only
+	return f
+}
+
+func (f *shelf[K, V]) get(k K) (V, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.items.Get(k)
+}
+
+func (f *shelf[K, V]) put(k K, v V) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.items.Remove(k)
+	f.items.Add(k, v)
+	f.room -= f.size(v)
+	for f.room < 0 {
+		f.items.RemoveOldest()
+	}
+}
+
+func (f *shelf[K, V]) drop(these func(K) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, k := range f.items.Keys() {
+		if these(k) {
+			f.items.Remove(k)
+		}
+	}
+}
+
+func (f *shelf[K, V]) remove(k K) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.items.Remove(k)
+}
+
+// one is the size of what is counted, not weighed.
+func one[V any](V) int { return 1 }
+
+// kept is what a Store keeps of what it has read.
+type kept struct {
+	sessions *shelf[[32]byte, dated[sessionRow]] // sealed
+	users    *shelf[ID, dated[User]]
+	views    *shelf[reader, dated[View]]
+	lines    *shelf[place, *keptLine]
+	watch    watch
+}
+
+type reader struct{ room, user ID }
+
+// place names a line of a room's history.
+type place struct {
+	room ID
+	n    uint64
+}
+
+const (
+	sessionsKept = 4096
+	usersKept    = 4096
+	viewsKept    = 16 << 20 // bytes
+	linesKept    = 32 << 20 // bytes
+)
+
+func newKept() kept {
+	return kept{
+		sessions: newShelf[[32]byte](sessionsKept, one[dated[sessionRow]]),
+		users:    newShelf[ID](usersKept, one[dated[User]]),
+		views:    newShelf[reader](viewsKept, func(d dated[View]) int { return d.value.size() }),
+		lines:    newShelf[place](linesKept, (*keptLine).size),
+	}
+}
+
+// forget drops what is kept of text that an entry has ended: all of it when somebody has left or
+// the room is gone, else the one message.
+func (k *kept) forget(e *Entry) {
+	switch e.Op {
+	case OpLeave, OpDestroy:
+		k.lines.drop(func(p place) bool { return p.room == e.Room })
+	case OpEdit, OpDelete:
+		k.lines.remove(place{e.Room, e.about()})
+	default:
+		return
+	}
+	k.views.drop(func(r reader) bool { return r.room == e.Room })
+}
+
+// keptLine is a line with every byte that it was verified from.
+type keptLine struct {
+	raw    rawLine
+	last   mark     // the entry before it
+	change blob     // its latest edit or removal
+	latest *Entry   // the same, or the entry itself
+	mac    [32]byte // the entry's own
+	shown  bool     // it has a line of its own
+	line   Line
+
+	rendering *rendering // nil for damage
+}
+
+// keep keeps a line that was read in a transaction begun at that moment, unless something was
+// committed since: what was forgotten is not put back.
+func (s *Store) keep(at place, l *keptLine, since uint64) {
+	s.lines.put(at, l)
+	if s.proofs.now() != since {
+		s.lines.remove(at)
+	}
+}
+
+// lineFrame is about what a line takes besides its text.
+const lineFrame = 1 << 10
+
+func (l *keptLine) size() int {
+	return lineFrame + len(l.raw.entry) + len(l.raw.message) + len(l.change) + l.line.size()
+}
+
+// size is about what a line takes, with its text as HTML.
+func (l Line) size() int { return lineFrame + 3*len(l.Body) }
+
+func (v View) size() int {
+	size := 0
+	for _, l := range v.Page.Lines {
+		size += l.size()
+	}
+	return size + len(v.People)*256
+}
+
+// rendering is what the reader of a line has made of it.
+type rendering struct{ made atomic.Pointer[string] }
+
+// Rendered returns what was made of one of the page's lines before, for whomever, or makes it.
+// It is kept for as long as the line is. Nothing is kept of an error.
+func (p Page) Rendered(line int, render func() (string, error)) (string, error) {
+	if p.renderings[line] == nil {
+		return render()
+	}
+	if made := p.renderings[line].made.Load(); made != nil {
+		return *made, nil
+	}
+	made, err := render()
+	if err == nil {
+		p.renderings[line].made.Store(&made)
+	}
+	return made, err
+}
