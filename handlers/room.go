@@ -125,7 +125,7 @@ func (a *App) showRoom(c echo.Context, status int, composer views.Composer) erro
 	}
 	r.History.New = firstNew(v.Page, v.Mark, m.User)
 	r.JoinURL = "https://" + c.Request().Host + "/join#" + r.Code
-	if r.JoinQR, err = qrCode(r.JoinURL); err != nil {
+	if r.JoinQR, err = invitation(v, r.JoinURL); err != nil {
 		return err
 	}
 	r.Composer = freshComposer(m, composer)

@@ -277,7 +277,7 @@ type Page struct {
 	Before uint64 // older lines end before this number; 0 when these are the first
 	Head   uint64 // the room's last number when this was read
 
-	renderings []*rendering // of the lines
+	Renderings []*Rendering // of the lines
 }
 
 // gap is the line for the entries from first on, before end, that are missing.
@@ -298,6 +298,8 @@ type View struct {
 	Mark        uint64 // everything up to this entry is read
 	ReadOnly    bool   // the log is damaged: nothing can be added
 	Harmed      bool   // something that the room holds failed verification
+
+	Invitation *Rendering // of the code
 }
 
 // View reads a room with the newest page of its history, which reaches back to where the member
@@ -329,6 +331,7 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 		}
 		s.checkHead(m.Room, known, room.head)
 		v.Name, v.Code, v.Log, v.Fingerprint = room.name, room.code, hex.EncodeToString(room.incarnation), fingerprint(room.head)
+		v.Invitation = s.invitation(m.Room, v.Code, since(db))
 		names := s.profiles(ctx, db)
 		if v.People, err = s.people(ctx, db, names, m.Room); err != nil {
 			return err
@@ -459,8 +462,8 @@ func (s *Store) page(ctx context.Context, db gorm.ConnPool, m Membership, names 
 	return p, nil
 }
 
-func (p *Page) add(l Line, r *rendering) {
-	p.Lines, p.renderings = append(p.Lines, l), append(p.renderings, r)
+func (p *Page) add(l Line, r *Rendering) {
+	p.Lines, p.Renderings = append(p.Lines, l), append(p.Renderings, r)
 }
 
 // newest reads the entries before end that a page needs, and some before them, and finds the
@@ -523,7 +526,7 @@ func (s *Store) line(ctx context.Context, db gorm.ConnPool, room ID, names *prof
 	}
 	var err error
 	if k.line, err = s.openEntry(ctx, db, names, messages, e); err == nil && !k.line.Damaged {
-		k.rendering = &rendering{}
+		k.rendering = &Rendering{}
 		s.keep(at, k, since(db))
 	}
 	return k, err

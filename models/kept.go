@@ -121,9 +121,11 @@ func one[V any](V) int { return 1 }
 // kept is what a Store keeps of what it has read.
 type kept struct {
 	sessions *shelf[[32]byte, dated[sessionRow]] // sealed
+	decoded  *shelf[string, sessionData]         // by the bytes, which say it all
 	users    *shelf[ID, dated[User]]
 	views    *shelf[reader, dated[View]]
 	lines    *shelf[place, *keptLine]
+	invites  *shelf[ID, *invite]
 	watch    watch
 }
 
@@ -140,14 +142,17 @@ const (
 	usersKept    = 4096
 	viewsKept    = 16 << 20 // bytes
 	linesKept    = 32 << 20 // bytes
+	invitesKept  = 256
 )
 
 func newKept() kept {
 	return kept{
 		sessions: newShelf[[32]byte](sessionsKept, one[dated[sessionRow]]),
+		decoded:  newShelf[string](sessionsKept, one[sessionData]),
 		users:    newShelf[ID](usersKept, one[dated[User]]),
 		views:    newShelf[reader](viewsKept, func(d dated[View]) int { return d.value.size() }),
 		lines:    newShelf[place](linesKept, (*keptLine).size),
+		invites:  newShelf[ID](invitesKept, one[*invite]),
 	}
 }
 
@@ -157,12 +162,32 @@ func (k *kept) forget(e *Entry) {
 	switch e.Op {
 	case OpLeave, OpDestroy:
 		k.lines.drop(func(p place) bool { return p.room == e.Room })
+		k.invites.remove(e.Room)
 	case OpEdit, OpDelete:
 		k.lines.remove(place{e.Room, e.about()})
 	default:
 		return
 	}
 	k.views.drop(func(r reader) bool { return r.room == e.Room })
+}
+
+// invite is a room's code with what was made of it.
+type invite struct {
+	code      string
+	rendering Rendering
+}
+
+// invitation returns what was made of the room's code, if that is the code.
+func (s *Store) invitation(room ID, code string, since uint64) *Rendering {
+	if i, ok := s.invites.get(room); ok && i.code == code {
+		return &i.rendering
+	}
+	i := &invite{code: code}
+	s.invites.put(room, i)
+	if s.proofs.now() != since {
+		s.invites.remove(room)
+	}
+	return &i.rendering
 }
 
 // keptLine is a line with every byte that it was verified from.
@@ -175,7 +200,7 @@ type keptLine struct {
 	shown  bool     // it has a line of its own
 	line   Line
 
-	rendering *rendering // nil for damage
+	rendering *Rendering // nil for damage
 }
 
 // keep keeps a line that was read in a transaction begun at that moment, unless something was
@@ -205,21 +230,22 @@ func (v View) size() int {
 	return size + len(v.People)*256
 }
 
-// rendering is what the reader of a line has made of it.
-type rendering struct{ made atomic.Pointer[string] }
+// Rendering keeps what a caller makes of something that this package keeps, for as long as that
+// is kept. It is the same for every reader. A nil one keeps nothing.
+type Rendering struct{ made atomic.Pointer[any] }
 
-// Rendered returns what was made of one of the page's lines before, for whomever, or makes it.
-// It is kept for as long as the line is. Nothing is kept of an error.
-func (p Page) Rendered(line int, render func() (string, error)) (string, error) {
-	if p.renderings[line] == nil {
+// Rendered returns what was made before, for whomever, or makes it. Nothing is kept of an error.
+func Rendered[T any](r *Rendering, render func() (T, error)) (T, error) {
+	if r == nil {
 		return render()
 	}
-	if made := p.renderings[line].made.Load(); made != nil {
-		return *made, nil
+	if made := r.made.Load(); made != nil {
+		return (*made).(T), nil
 	}
 	made, err := render()
 	if err == nil {
-		p.renderings[line].made.Store(&made)
+		kept := any(made)
+		r.made.Store(&kept)
 	}
 	return made, err
 }

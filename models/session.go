@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/gob"
 	"errors"
+	"maps"
 	"time"
 
 	"gorm.io/gorm"
@@ -66,13 +67,30 @@ func (Sessions) Encode(deadline time.Time, values map[string]any) ([]byte, error
 }
 
 // Decode reads what Encode wrote.
-func (Sessions) Decode(b []byte) (time.Time, map[string]any, error) {
+func (t Sessions) Decode(b []byte) (time.Time, map[string]any, error) {
 	if len(b) < 24 {
 		return time.Time{}, nil, errors.New("session data is too short")
 	}
+	if data, ok := t.s.decoded.get(string(b)); ok {
+		return data.Deadline, maps.Clone(data.Values), nil // the caller changes what it gets
+	}
 	var data sessionData
 	err := gob.NewDecoder(bytes.NewReader(b[24:])).Decode(&data)
+	if err == nil && data.plain() {
+		t.s.decoded.put(string(b), sessionData{data.Deadline, maps.Clone(data.Values)})
+	}
 	return data.Deadline, data.Values, err
+}
+
+// plain reports whether a session says nothing but who signed in and when: no secret and no
+// code, which must not lie in memory for longer than they are needed.
+func (d sessionData) plain() bool {
+	for key := range d.Values {
+		if key != SessionUser && key != SessionAuth {
+			return false
+		}
+	}
+	return true
 }
 
 type sessionData struct {
