@@ -78,7 +78,7 @@ func unreads(list []models.Unread, all bool) views.Unreads {
 func history(room models.ID, p models.Page) views.History {
 	h := views.History{RoomID: room.String(), Before: p.Before, Entries: make([]views.Entry, len(p.Lines))}
 	for i, l := range p.Lines {
-		ready, err := models.Rendered(p.Renderings[i], func() (prepared, error) { return prepare(views.EntryPart(entry(room, l))) })
+		ready, err := models.Rendered(p.Renderings[i], "", func() (prepared, error) { return prepare(views.EntryPart(entry(room, l))) })
 		h.Entries[i] = views.Entry{Ready: ready}
 		if err != nil {
 			h.Entries[i] = entry(room, l) // the page will say what is wrong with it
@@ -89,23 +89,24 @@ func history(room models.ID, p models.Page) views.History {
 
 // invitation draws the address that a room's members hand to others.
 func invitation(v models.View, url string) (templ.Component, error) {
-	type drawn struct {
-		url string
-		qr  prepared
-	}
-	draw := func() (drawn, error) {
+	return models.Rendered(v.Invitation, url, func() (prepared, error) {
 		code, err := qrCode(url)
 		if err != nil {
-			return drawn{}, err
+			return prepared{}, err
 		}
-		qr, err := prepare(views.JoinQRPart(code))
-		return drawn{url, qr}, err
+		return prepare(views.JoinQRPart(code))
+	})
+}
+
+// memberList is the list of members, rendered once for as long as the same are here.
+func memberList(v models.View, members []views.Person) (templ.Component, error) {
+	here := make([]byte, len(members))
+	for i, p := range members {
+		if p.Here {
+			here[i] = 1
+		}
 	}
-	d, err := models.Rendered(v.Invitation, draw)
-	if err == nil && d.url != url { // drawn for another name of this server
-		d, err = draw()
-	}
-	return d.qr, err
+	return models.Rendered(v.Members, string(here), func() (prepared, error) { return prepare(views.MembersPart(members)) })
 }
 
 // firstNew is the first message after the mark that somebody else wrote, 0 for none.

@@ -128,6 +128,9 @@ func (a *App) showRoom(c echo.Context, status int, composer views.Composer) erro
 	if r.JoinQR, err = invitation(v, r.JoinURL); err != nil {
 		return err
 	}
+	if r.MemberList, err = memberList(v, r.Members); err != nil {
+		return err
+	}
 	r.Composer = freshComposer(m, composer)
 	return a.render(c, status, views.RoomPage(a.shell(c, v.Name), r))
 }

@@ -300,6 +300,7 @@ type View struct {
 	Harmed      bool   // something that the room holds failed verification
 
 	Invitation *Rendering // of the code
+	Members    *Rendering // of the people
 }
 
 // View reads a room with the newest page of its history, which reaches back to where the member
@@ -336,6 +337,7 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 		if v.People, err = s.people(ctx, db, names, m.Room); err != nil {
 			return err
 		}
+		v.Members = &Rendering{}
 		unread, err := s.unread(ctx, db, m.User, m.Room)
 		if err != nil || len(unread) == 0 {
 			return errors.Join(err, errNotFound)

@@ -199,11 +199,7 @@ func (s *Store) closeFiles() error {
 	if s.lane != nil {
 		errs = append(errs, s.lane.db.close())
 	}
-	if s.watch.h != nil {
-		s.watch.mu.Lock()
-		errs = append(errs, s.watch.h.close())
-		s.watch.mu.Unlock()
-	}
+	errs = append(errs, s.watch.close())
 	for range cap(s.readers) { // each goes to the end of the queue
 		h := <-s.readers
 		errs = append(errs, h.close())
@@ -282,7 +278,6 @@ func (s *Store) openReaders(path string) (err error) {
 	if s.read, err = s.connect(path, readOnly, 2*readers+1); err != nil {
 		return err
 	}
-	s.watch.h = &handle{pool: s.readPool()}
 	s.readers = make(chan *handle, readers)
 	for range readers {
 		s.readers <- &handle{pool: s.readPool()}
