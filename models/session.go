@@ -163,9 +163,13 @@ func (s *Store) SessionEnd(ctx context.Context, hash [32]byte) (time.Time, error
 	return s.sessionEnd(row), err
 }
 
-// TouchSession notes that a session is in use, at most once a minute.
+// TouchSession notes that a session is in use, at most once a minute. Whether it still is one was
+// found out by FindCtx.
 func (s *Store) TouchSession(ctx context.Context, hash [32]byte) error {
 	every := min(seenEvery, s.o.SessionIdle/4)
+	if d, ok := s.sessions.get(hash); ok && s.now()-d.value.SeenMS < every.Milliseconds() {
+		return nil // no later than it was when this was read
+	}
 	row, err := s.session(ctx, hash)
 	if err != nil || s.now()-row.SeenMS < every.Milliseconds() {
 		return err
