@@ -304,7 +304,7 @@ func converse(store *models.Store, members []models.Membership, messages int) er
 		go func() {
 			var err error
 			for i := poster; i < messages && err == nil; i += 64 {
-				_, err = store.Post(context.Background(), members[i%len(members)], markedText(i), "")
+				_, err = store.Post(context.Background(), members[i%len(members)], markedText(i, time.Now()), "")
 			}
 			faults <- err
 		}()

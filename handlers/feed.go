@@ -1,17 +1,15 @@
 package handlers
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
-	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
 	"conclave/models"
@@ -20,136 +18,138 @@ import (
 )
 
 const (
-	feedRoute     = "/rooms/:room/feed"
+	feedRoute    = "/rooms/:room/feed"
+	ownFeedRoute = "/feed"
+
 	farBehind     = 200 // entries; further than this, one refresh is cheaper than the replay
-	heartbeat     = 20 * time.Second
-	frameDeadline = 10 * time.Second // for one write to one listener
-	renderLimit   = 5 * time.Second
+	frameDeadline = 10 * time.Second
 )
-
-// stream is one listener's way through the room's log.
-type stream struct {
-	a       *App
-	ctx     context.Context // of the one request that the stream is
-	m       models.Membership
-	sub     *feed.Subscription
-	w       http.ResponseWriter
-	control *http.ResponseController
-	cursor  uint64 // the last entry that was sent
-	told    []models.Unread
-	log     string // the incarnation that the cursor counts in; empty when the listener did not say
-}
-
-// TEMPORARY, until the new hub is here: unread counts are asked for four times a second, and
-// typing is announced for each notice.
 
 func isFeed(c echo.Context) bool { return c.Path() == feedRoute || c.Path() == ownFeedRoute }
 
-const ownFeedRoute = "/feed"
+// stream is one page's ear: on a room's log, and on what its reader has not read.
+type stream struct {
+	a      *App
+	id     any             // of the request
+	ctx    context.Context // of the one request that the stream is
+	user   models.ID
+	m      models.Membership // of the room; none outside of one
+	sub    *feed.Subscription
+	cursor uint64          // the last entry that was sent
+	log    string          // the incarnation that the cursor counts in; empty when the listener did not say
+	told   []models.Unread // what was last said to be unread; nil before the first time
 
-func (a *App) ownFeed(c echo.Context) error {
-	r, v := c.Request(), visitOf(c)
-	sub, err := a.o.Hub.Subscribe(feed.Listener{Topic: v.user.ID, User: v.user.ID, Session: v.session, Address: addressKey(c)})
-	if err != nil {
-		return &models.Error{Kind: models.Limited, Msg: "Too many pages of this server are open. Close some of them.", Err: err, Wait: 5 * time.Second}
-	}
-	defer sub.Close()
-	c.Response().Header().Set("Content-Type", "text/event-stream; charset=utf-8")
-	c.Response().WriteHeader(http.StatusOK)
-	control := http.NewResponseController(c.Response())
-	if err := control.SetReadDeadline(time.Time{}); err != nil {
-		return err
-	}
-	s := &stream{a: a, ctx: r.Context(), m: models.Membership{User: v.user.ID}, sub: sub, w: c.Response(), control: control}
-	tick := time.NewTicker(250 * time.Millisecond)
-	defer tick.Stop()
-	for err = s.unread(); err == nil; {
-		select {
-		case <-tick.C:
-			err = s.unread()
-		case <-sub.Events():
-		case <-sub.Done():
-			err = errOver
-		case <-s.ctx.Done():
-			err = errOver
-		}
-	}
-	if sub.Reason() == feed.Revoked {
-		_ = s.send([]byte("event: session-end\ndata:\n\n"))
-	}
-	return nil
-}
-
-func (s *stream) unread() error {
-	list, err := s.a.o.Store.Unread(s.ctx, s.m.User)
-	if err != nil || s.told != nil && slices.Equal(list, s.told) {
-		return err
-	}
-	all := s.told == nil || len(list) != len(s.told)
-	changed := list
-	if !all {
-		changed = nil
-		for i := range list {
-			if list[i] != s.told[i] {
-				changed = append(changed, list[i])
-			}
-		}
-	}
-	s.told = list
-	if s.told == nil {
-		s.told = []models.Unread{}
-	}
-	html, err := rendered(s.ctx, views.UnreadPartial(unreads(changed, all)))
-	if err != nil {
-		return err
-	}
-	return s.write(event(0, html))
-}
-
-func (s *stream) typing(user models.ID) error {
-	u, err := s.a.o.Store.User(s.ctx, user)
-	if err != nil {
-		return err
-	}
-	html, err := rendered(s.ctx, views.TypingPartial([]views.Person{person(u.Profile)}))
-	if err != nil {
-		return err
-	}
-	return s.write(event(0, html))
+	w       http.ResponseWriter // below echo's, which would count bytes
+	control *http.ResponseController
+	over    sync.Mutex // held while a write is aborted, and for good once the request is over
 }
 
 // errOver ends a stream: there is nobody left to write to, or nothing more to say.
 var errOver = errors.New("the stream is over")
 
+var sessionEnd = []byte("event: session-end\ndata:\n\n")
+
 // feed is the live stream of a room. It listens first, then catches up from the log, then
 // follows; so nothing that is posted in between is lost, and what arrives twice is skipped by
 // its number. It never redirects: it ends, and the browser asks again with the last number it saw.
-func (a *App) feed(c echo.Context) error {
-	r, m, v := c.Request(), membership(c), visitOf(c)
-	sub, err := a.o.Hub.Subscribe(feed.Listener{Topic: m.Room, User: m.User, Session: v.session, Address: addressKey(c)})
+func (a *App) feed(c echo.Context) error { return a.listen(c, membership(c)) }
+
+// ownFeed is the stream of a page outside of a room.
+func (a *App) ownFeed(c echo.Context) error { return a.listen(c, models.Membership{}) }
+
+// streamKey is where a request's context keeps room for the stream that it becomes.
+type streamKey struct{}
+
+// ServeHTTP answers a request. A stream goes on when its way through the middleware is over: of
+// what that needed, stack included, nothing is kept for as long as somebody listens.
+func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, ownFeedRoute) {
+		a.routes.ServeHTTP(w, r)
+		return
+	}
+	var s *stream
+	aside(func() { a.routes.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), streamKey{}, &s))) })
+	if s != nil {
+		s.run(r.Context())
+	}
+}
+
+// aside runs f on a goroutine of its own and waits for it, so that the caller's stack stays as
+// small as it is.
+func aside(f func()) {
+	done := make(chan any)
+	go func() {
+		defer func() { done <- recover() }()
+		f()
+	}()
+	if fault := <-done; fault != nil {
+		panic(fault)
+	}
+}
+
+// listen begins a stream.
+func (a *App) listen(c echo.Context, m models.Membership) error {
+	v, r := visitOf(c), c.Request()
+	s := &stream{a: a, id: c.Get(requestIDKey), user: v.user.ID, m: m, log: c.QueryParam("log"), cursor: cursorOf(r)}
+	place := r.Context().Value(streamKey{}).(**stream)
+	s.w = c.Response().Writer
+	s.control = http.NewResponseController(s.w)
+	var err error
+	s.sub, err = a.o.Hub.Subscribe(feed.Listener{Topic: m.Room, User: v.user.ID, Session: v.session, Address: addressKey(c), Abort: s.abort})
 	if err != nil {
 		return &models.Error{Kind: models.Limited, Msg: "Too many pages of this server are open. Close some of them.", Err: err, Wait: 5 * time.Second}
 	}
-	defer sub.Close()
 	h := c.Response().Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("X-Accel-Buffering", "no") // for whoever puts a proxy before us
 	c.Response().WriteHeader(http.StatusOK)
-
-	control := http.NewResponseController(c.Response())
-	// The deadline of ordinary requests would end an HTTP/1.1 stream after a minute.
-	if err := control.SetReadDeadline(time.Time{}); err != nil {
+	clear(h)
+	// The deadlines of ordinary requests would end the stream after a minute.
+	if err := errors.Join(s.control.SetReadDeadline(time.Time{}), s.control.SetWriteDeadline(time.Time{})); err != nil {
+		s.sub.Close()
 		return err
 	}
-	s := &stream{a: a, ctx: r.Context(), m: m, sub: sub, w: c.Response(), control: control, log: c.QueryParam("log")}
-	err = s.run(cursorOf(r))
-	if sub.Reason() == feed.Revoked {
-		err = s.send([]byte("event: session-end\ndata:\n\n"))
-	}
-	if err != nil && !errors.Is(err, errOver) && r.Context().Err() == nil {
-		a.o.Log.Info("a stream ended", "id", c.Get(requestIDKey), "error", err)
-	}
+	*place = s
 	return nil
+}
+
+// run is the life of a stream, in its request's goroutine.
+func (s *stream) run(ctx context.Context) {
+	s.ctx = ctx
+	defer s.over.Lock()
+	defer s.sub.Close()
+	defer context.AfterFunc(ctx, s.sub.Close)()
+	var err error
+	aside(func() { err = s.begin() })
+	if err == nil {
+		err = s.follow()
+	}
+	if s.sub.Reason() == feed.Revoked {
+		err = s.send(sessionEnd)
+	}
+	if err != nil && !errors.Is(err, errOver) && s.ctx.Err() == nil {
+		s.a.o.Log.Info("a stream ended", "id", s.id, "error", err)
+	}
+}
+
+// begin brings the page up to date.
+func (s *stream) begin() error {
+	if room := s.m.Room; !room.Zero() {
+		if err := s.catchUp(); err != nil {
+			return err
+		}
+		if e := s.a.o.Hub.Presence(room, s.user); e != nil {
+			if err := s.write(s.a.renderEvent(e)); err != nil {
+				return err
+			}
+		}
+	}
+	rooms, err := s.a.o.Store.RoomIDs(s.ctx, s.user)
+	if err != nil {
+		return err
+	}
+	s.sub.Watch(rooms)
+	return s.stillSignedIn()
 }
 
 // cursorOf reads where the listener stands. What is no number of ours stands ahead of every
@@ -169,21 +169,10 @@ func cursorOf(r *http.Request) uint64 {
 	return n
 }
 
-func (s *stream) run(cursor uint64) error {
-	s.cursor = cursor
-	if err := s.catchUp(); err != nil {
-		return err
-	}
-	// A new listener is told who is here; later changes are announced.
-	if err := s.write(s.a.presenceFrame(s.ctx, s.m)(nil)); err != nil {
-		return err
-	}
-	return s.follow()
-}
-
 // catchUp sends what the log holds after the cursor, page by page. A listener who is too far
 // behind, or whose numbers belong to another log, gets the newest page instead.
 func (s *stream) catchUp() error {
+	members := false // whether what is sent changes who is a member
 	for {
 		entries, head, log, err := s.a.o.Store.After(s.ctx, s.m, s.cursor)
 		if err != nil {
@@ -192,16 +181,29 @@ func (s *stream) catchUp() error {
 		if s.cursor > head || head-s.cursor > farBehind || s.log != "" && s.log != log {
 			return s.refresh()
 		}
+		var page []byte
 		for _, e := range entries {
-			if err := s.write(s.a.frame(s.ctx, e)); err != nil {
-				return err
+			frame := s.a.entryFrame(s.ctx, e)
+			if frame == nil {
+				return errors.New("an entry could not be rendered")
 			}
+			page = append(page, frame...)
+			members = members || e.Op.OfMember()
 			s.cursor = e.N
 		}
+		if len(page) > 0 {
+			if err := s.write(page); err != nil {
+				return err
+			}
+		}
 		if s.cursor >= head || len(entries) == 0 {
-			return nil
+			break
 		}
 	}
+	if members {
+		return s.members()
+	}
+	return nil
 }
 
 // refresh replaces the whole list by the newest page.
@@ -215,185 +217,116 @@ func (s *stream) refresh() error {
 		return err
 	}
 	s.cursor, s.log = p.Head, ""
-	return s.write(event(p.Head, html))
+	if err := s.write(event(p.Head, html)); err != nil {
+		return err
+	}
+	return s.members()
+}
+
+func (s *stream) members() error {
+	frame, err := s.a.membersFrame(s.a.o.Store.Members(s.ctx, s.m))
+	if err != nil {
+		return s.gone(err)
+	}
+	return s.write(frame)
 }
 
 // gone tells a listener whose membership has ended, if that is what the error says.
 func (s *stream) gone(err error) error {
 	if models.KindOf(err) == models.NotFound {
-		return errors.Join(s.send([]byte("event: session-end\ndata:\n\n")), errOver)
+		return errors.Join(s.send(sessionEnd), errOver)
 	}
 	return err
 }
 
-// follow sends what happens from now on. A gap in the numbers means that the log knows more.
-func (s *stream) follow() error {
-	end, err := s.a.o.Store.SessionEnd(s.ctx, s.sub.Session)
-	tick := time.NewTicker(250 * time.Millisecond)
-	defer tick.Stop()
-	beat, over := time.NewTicker(heartbeat), time.NewTimer(end.Sub(s.a.o.Now()))
-	defer beat.Stop()
-	defer over.Stop()
+// follow sends what happens from now on. What is more than writing happens aside.
+func (s *stream) follow() (err error) {
 	for err == nil {
-		select {
-		case e := <-s.sub.Events():
-			err = s.announce(e)
-		case <-tick.C:
-			err = s.unread()
-		case <-beat.C:
-			err = s.write([]byte(":\n\n"))
-		case <-over.C:
-			if end, err = s.a.o.Store.SessionEnd(s.ctx, s.sub.Session); err == nil {
-				over.Reset(end.Sub(s.a.o.Now())) // the session was used meanwhile
+		b := s.sub.Next()
+		if b == nil {
+			return errOver
+		}
+		bytes, ok := b.After(s.cursor)
+		switch {
+		case b.Kind == feed.KindWake:
+			aside(func() { err = s.stillSignedIn() })
+		case b.Kind == feed.KindUnread:
+			aside(func() { err = s.unread() })
+		case b.Last() > 0 && !ok: // the log knows more
+			aside(func() { err = s.catchUp() })
+		case len(bytes) > 0:
+			if err = s.write(bytes); err == nil {
+				s.cursor = max(s.cursor, b.Last())
 			}
-		case <-s.sub.Done():
-			return errOver
-		case <-s.ctx.Done():
-			return errOver
 		}
 	}
 	if models.KindOf(err) == models.SignedOut {
-		return errors.Join(s.send([]byte("event: session-end\ndata:\n\n")), errOver)
+		return errors.Join(s.send(sessionEnd), errOver)
 	}
 	return err
 }
 
-func (s *stream) announce(e *feed.Event) error {
-	if s.ended() {
-		return errOver // before anything is rendered with a membership that is no more
+// stillSignedIn asks to be woken when the session will be over unless it is used meanwhile.
+func (s *stream) stillSignedIn() error {
+	end, err := s.a.o.Store.SessionEnd(s.ctx, s.sub.Session)
+	if err == nil {
+		s.sub.Wake(time.Now().Add(end.Sub(s.a.o.Now())))
 	}
-	switch {
-	case e.Kind == feed.KindTyping:
-		return s.typing(e.Entry.(feed.ID))
-	case e.Kind == feed.KindPresence:
-		return s.write(e.Frame(s.a.presenceFrame(s.ctx, s.m)))
-	case e.N <= s.cursor:
-		return nil // sent while catching up
-	case e.N > s.cursor+1:
-		return s.catchUp()
-	}
-	frame := e.Frame(func(e *feed.Event) []byte { return s.a.frame(s.ctx, e.Entry.(*models.Entry)) })
-	if err := s.write(frame); err != nil {
+	return err
+}
+
+// unread sends what has changed since it was last said; the first time all.
+func (s *stream) unread() error {
+	list, err := s.a.o.Store.Unread(s.ctx, s.user)
+	if err != nil {
 		return err
 	}
-	s.cursor = e.N
-	if op := e.Entry.(*models.Entry).Op; op == models.OpJoin || op == models.OpLeave {
-		members, err := s.a.o.Store.Members(s.ctx, s.m)
-		if err != nil {
-			return err
+	all := s.told == nil || len(list) != len(s.told)
+	changed := list
+	if !all {
+		changed = nil
+		for i := range list {
+			if list[i] != s.told[i] {
+				changed = append(changed, list[i])
+			}
 		}
-		html, err := rendered(s.ctx, views.MembersPartial(people(members, nil)))
-		if err != nil {
-			return err
+		if len(changed) == 0 {
+			return nil
 		}
-		return s.write(event(0, html))
 	}
-	return nil
+	s.told = append([]models.Unread{}, list...) // not nil
+	frame, err := partials(views.UnreadPartial(unreads(changed, all)))
+	if err != nil {
+		return err
+	}
+	return s.write(frame)
 }
 
 // write sends a frame, unless the stream has been ended meanwhile: what still waits in the
-// queue of a removed member must not reach him. An empty frame is one that could not be
-// rendered; the stream ends, and the browser asks again.
+// queue of a removed member must not reach him.
 func (s *stream) write(frame []byte) error {
-	if s.ended() {
+	if s.sub.Reason() != feed.Open {
 		return errOver
-	}
-	if len(frame) == 0 {
-		return errors.New("an event could not be rendered")
 	}
 	return s.send(frame)
 }
 
-func (s *stream) ended() bool {
-	select {
-	case <-s.sub.Done():
-		return true
-	default:
-		return false
-	}
-}
-
-// send writes and flushes within a deadline, and takes the deadline back: under HTTP/2 it would
-// fire while nothing is being written.
+// send writes and flushes. A deadline for each write would cost more than the write does, under
+// HTTP/2: so the feed looks for writes that take too long, and aborts them.
 func (s *stream) send(frame []byte) error {
-	if err := s.control.SetWriteDeadline(time.Now().Add(frameDeadline)); err != nil {
-		return err
-	}
-	if _, err := s.w.Write(frame); err != nil {
-		return err
-	}
-	if err := s.control.Flush(); err != nil {
-		return err
-	}
-	return s.control.SetWriteDeadline(time.Time{})
-}
-
-// frame makes the bytes of an entry, the same for all listeners. It is nil when that failed.
-func (a *App) frame(ctx context.Context, e *models.Entry) []byte {
-	if !e.Op.Shown() {
-		return fmt.Appendf(nil, "id: %d\n\n", e.N)
-	}
-	// Others wait for these bytes, so they are made even if this listener goes away.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renderLimit)
-	defer cancel()
-	l, err := a.o.Store.Open(ctx, e)
+	s.sub.Writing()
+	_, err := s.w.Write(frame)
 	if err == nil {
-		var html []byte
-		part := views.EntryPartial
-		if e.Op == models.OpEdit || e.Op == models.OpDelete {
-			part = views.ChangePartial // of a line that may not be on the page: never inserted
-		}
-		if html, err = rendered(ctx, part(entry(e.Room, l))); err == nil {
-			return event(e.N, html)
-		}
+		err = s.control.Flush()
 	}
-	a.o.Log.Error("an entry could not be rendered", "room", e.Room.String(), "n", e.N, "error", err)
-	return nil
+	s.sub.Written()
+	return err
 }
 
-// presenceFrame makes the bytes that say who is here. They carry no number, because they are
-// not in the log.
-func (a *App) presenceFrame(ctx context.Context, m models.Membership) func(*feed.Event) []byte {
-	return func(*feed.Event) []byte {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renderLimit)
-		defer cancel()
-		members, err := a.o.Store.Members(ctx, m)
-		if err == nil {
-			var html []byte
-			if html, err = rendered(ctx, views.PresencePartial(present(members, a.o.Hub.Present(m.Room)), nil, nil)); err == nil {
-				return event(0, html)
-			}
-		}
-		if models.KindOf(err) != models.NotFound {
-			a.o.Log.Error("presence could not be rendered", "room", m.Room.String(), "error", err)
-		}
-		return nil
+// abort makes a write that hangs fail. It must not touch the response once the request is over.
+func (s *stream) abort() {
+	if s.over.TryLock() {
+		defer s.over.Unlock()
+		s.control.SetWriteDeadline(time.Unix(1, 0))
 	}
-}
-
-func rendered(ctx context.Context, component templ.Component) ([]byte, error) {
-	var b bytes.Buffer
-	err := component.Render(ctx, &b)
-	return b.Bytes(), err
-}
-
-// event writes HTML as one server-sent event, with an id when n is not 0. The format ends a
-// line at \r, \n or both, so each of them must begin a new data line: otherwise a message's
-// text could forge events.
-func event(n uint64, html []byte) []byte {
-	html = bytes.ReplaceAll(html, []byte("\r\n"), []byte("\n"))
-	html = bytes.ReplaceAll(html, []byte("\r"), []byte("\n"))
-	html = bytes.ReplaceAll(html, []byte("\x00"), nil)
-	var b bytes.Buffer
-	b.Grow(len(html) + 64)
-	if n > 0 {
-		fmt.Fprintf(&b, "id: %d\n", n)
-	}
-	for line := range bytes.SplitSeq(html, []byte("\n")) {
-		b.WriteString("data: ")
-		b.Write(line)
-		b.WriteByte('\n')
-	}
-	b.WriteByte('\n')
-	return b.Bytes()
 }

@@ -34,18 +34,21 @@ type Options struct {
 // App answers HTTP requests.
 type App struct {
 	o        Options
+	routes   *echo.Echo
 	sessions *scs.SessionManager
 	origins  *http.CrossOriginProtection
 	limits   limits
 }
 
-// New returns the whole application as one handler.
-func New(o Options) http.Handler {
+// New returns the whole application, which is one handler.
+func New(o Options) *App {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	a := &App{o: o, sessions: newSessions(o), origins: http.NewCrossOriginProtection(), limits: newLimits(o.LimitScale)}
+	o.Hub.Render(a.renderEvent)
 	e := echo.New()
+	a.routes = e
 	e.HideBanner = true
 	e.HTTPErrorHandler = a.fail
 	e.IPExtractor = echo.ExtractIPDirect() // the peer itself: X-Forwarded-For is anybody's to write
@@ -97,7 +100,7 @@ func New(o Options) http.Handler {
 	room.post("/epoch", a.turnEpoch)
 	room.post("/destroy", a.sudo(a.destroyRoom))
 	e.RouteNotFound("/*", echo.NotFoundHandler, a.visited)
-	return e
+	return a
 }
 
 // routes are addresses that share what a request has to pass. (An echo group would answer

@@ -171,8 +171,8 @@ func number(b []byte) (n uint64) {
 const mark = "mark-"
 
 // markedText is a message of 200 bytes, about what people write at a time.
-func markedText(seq int) string {
-	head := fmt.Sprintf("%s%08d-%019d", mark, seq, time.Now().UnixNano())
+func markedText(seq int, sent time.Time) string {
+	head := fmt.Sprintf("%s%08d-%019d", mark, seq, sent.UnixNano())
 	return head + strings.Repeat(" and so on", 20)[:200-len(head)]
 }
 

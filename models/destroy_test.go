@@ -86,13 +86,8 @@ func TestADestroyedRoomIsGoneFromTheFilesOnceNobodyReadsIt(t *testing.T) {
 		t.Errorf("destroyed by a member who is not the owner: %v", err)
 	}
 	must(t, s.Destroy(ctx, ada))
-	select {
-	case <-stream.Done():
-		if stream.Reason() != feed.Revoked {
-			t.Errorf("the stream ended because %v", stream.Reason())
-		}
-	case <-time.After(2 * time.Second):
-		t.Error("a member's stream is still open")
+	if stream.Reason() != feed.Revoked {
+		t.Errorf("a member's stream is still open, or ended otherwise: %v", stream.Reason())
 	}
 	if other.Reason() != feed.Open {
 		t.Error("the stream of another room ended")

@@ -197,7 +197,14 @@ func TestEditsAtOnceEndInOneOfThem(t *testing.T) {
 	s := w.start(t)
 	grace := w.member(t, s, w.grace, w.library)
 	ada := w.member(t, s, w.ada, w.library)
-	stream, err := s.o.Hub.Subscribe(feed.Listener{Topic: w.library, User: w.ada, Session: [32]byte{2}})
+	announced := make(chan *Entry, 100)
+	s.o.Hub.Render(func(e *feed.Event) []byte {
+		if e.Kind == feed.KindEntry {
+			announced <- e.Entry.(*Entry)
+		}
+		return []byte("an event")
+	})
+	_, err := s.o.Hub.Subscribe(feed.Listener{Topic: w.library, User: w.ada, Session: [32]byte{2}})
 	must(t, err)
 	var work sync.WaitGroup
 	for i := range 20 {
@@ -214,11 +221,7 @@ func TestEditsAtOnceEndInOneOfThem(t *testing.T) {
 	}
 	for i := range 20 { // each was announced, in the order of the log
 		select {
-		case e := <-stream.Events():
-			entry, ok := e.Entry.(*Entry)
-			if !ok {
-				continue // somebody's presence
-			}
+		case entry := <-announced:
 			if entry.Op != OpEdit || entry.about() != w.book {
 				t.Errorf("event %d is %+v", i, entry)
 			}

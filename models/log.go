@@ -49,8 +49,8 @@ func (o Op) onPage() bool { return o == OpCreate || o == OpJoin || o == OpLeave 
 // Shown reports whether an entry shows a listener anything: a line, or a change of one.
 func (o Op) Shown() bool { return o.onPage() || o == OpEdit || o == OpDelete }
 
-// ofMember reports whether an entry changes who is a member, or as what.
-func (o Op) ofMember() bool {
+// OfMember reports whether an entry changes who is a member, or as what.
+func (o Op) OfMember() bool {
 	return o == OpCreate || o == OpJoin || o == OpLeave || o == OpRole || o == OpDestroy
 }
 
@@ -107,12 +107,16 @@ func (c *change) append(e *Entry) error {
 	if err != nil {
 		return err
 	}
-	if e.Op.ofMember() {
+	if e.Op.OfMember() {
 		c.s.lane.unsettled[e.Room] = true
 	}
 	h.n, h.mac, h.posts = e.N, e.MAC, e.Posts
 	c.heads[e.Room] = h
-	c.events = append(c.events, &feed.Event{Topic: e.Room, Kind: feed.KindEntry, N: e.N, Entry: e})
+	event := &feed.Event{Topic: e.Room, Kind: feed.KindEntry, N: e.N, Entry: e, Removal: e.Op == OpDelete}
+	if e.Op == OpPost {
+		event.Author = e.Actor
+	}
+	c.events = append(c.events, event)
 	return nil
 }
 

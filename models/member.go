@@ -159,6 +159,18 @@ func (s *Store) Members(ctx context.Context, m Membership) ([]Person, error) {
 	return people, err
 }
 
+// MembersAfter lists who belongs to the room of an entry that says something about a member, for
+// those who listen to it.
+func (s *Store) MembersAfter(ctx context.Context, e *Entry) ([]Person, error) {
+	var people []Person
+	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
+		var err error
+		people, err = s.people(ctx, db, s.profiles(ctx, db), e.Room)
+		return err
+	})
+	return people, err
+}
+
 func (s *Store) people(ctx context.Context, db gorm.ConnPool, names *profiles, room ID) ([]Person, error) {
 	members, err := s.memberships(ctx, db, "m.room_id = ?", room)
 	if err != nil {
@@ -224,7 +236,6 @@ func (s *Store) Join(ctx context.Context, user ID, code string) (ID, error) {
 		if err := c.append(e); err != nil {
 			return err
 		}
-		c.after = append(c.after, func() { s.o.Hub.Touch(room) })
 		if err := c.audit("room.join", user, room.String()); err != nil {
 			return err
 		}
@@ -273,10 +284,7 @@ func (s *Store) Leave(ctx context.Context, m Membership) error {
 				return err
 			}
 		}
-		c.after = append(c.after, func() {
-			s.o.Hub.EndMember(m.Room, m.User)
-			s.o.Hub.Touch(m.Room)
-		})
+		c.after = append(c.after, func() { s.o.Hub.EndMember(m.Room, m.User) })
 		return c.audit(auditLeave, m.User, m.Room.String())
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"gorm.io/gorm"
 
 	"conclave/models/cipher"
+	"conclave/models/feed"
 )
 
 const (
@@ -202,6 +203,28 @@ func (s *Store) Rooms(ctx context.Context, user ID) ([]Card, error) {
 	})
 	slices.SortStableFunc(cards, func(a, b Card) int { return b.Last.Compare(a.Last) })
 	return cards, err
+}
+
+// RoomIDs names the rooms that the user seems to be a member of: a hint what to listen to, without
+// the proof that Rooms asks for.
+func (s *Store) RoomIDs(ctx context.Context, user ID) ([]feed.ID, error) {
+	var rooms []feed.ID
+	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
+		rows, err := db.QueryContext(ctx, "SELECT room_id FROM memberships WHERE user_id = ?", user)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id ID
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			rooms = append(rooms, id)
+		}
+		return rows.Err()
+	})
+	return rooms, err
 }
 
 func (s *Store) card(ctx context.Context, db gorm.ConnPool, room ID) (Card, error) {

@@ -76,7 +76,9 @@ func (s *Store) sweepSessions(ctx context.Context, open []feed.Listener) error {
 func (s *Store) sweepMembers(ctx context.Context, open []feed.Listener) error {
 	byRoom := map[ID][]feed.Listener{}
 	for _, l := range open {
-		byRoom[l.Topic] = append(byRoom[l.Topic], l)
+		if room := ID(l.Topic); !room.Zero() {
+			byRoom[room] = append(byRoom[room], l)
+		}
 	}
 	for room, listeners := range byRoom {
 		var members []Membership

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"gorm.io/gorm"
+
+	"conclave/models/feed"
 )
 
 // Profile is what other members may see of a person.
@@ -249,6 +251,22 @@ type profiles struct {
 
 func (s *Store) profiles(ctx context.Context, db gorm.ConnPool) *profiles {
 	return &profiles{s, ctx, db, map[ID]Profile{}}
+}
+
+// Profiles returns the names of people, in the same order.
+func (s *Store) Profiles(ctx context.Context, ids []feed.ID) ([]Profile, error) {
+	list := make([]Profile, len(ids))
+	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
+		names := s.profiles(ctx, db)
+		for i, id := range ids {
+			var err error
+			if list[i], err = names.get(id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, err
 }
 
 // get returns a person's name. A profile that fails verification has a neutral name: the wrong

@@ -1,179 +1,130 @@
 package feed
 
 // One lock guards all tables and is held only for bookkeeping: a send never happens under it. A topic's
-// listeners are a slice that Publish may keep after unlocking, so what lies within its length is never
+// listeners are a slice that the pump may keep after unlocking, so what lies within its length is never
 // written again: Subscribe appends beyond it, an end puts a copy in its place.
-//
-// A presence event is due when the set of users here differs from the set last told (or after Touch). It waits
-// a moment for the leave and enter of a reload to cancel out, and for PresenceEvery since the last one; the
-// timer exists only while an event is due. A topic without listeners is forgotten, timer and all.
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
-
-// settle is how long a change of presence waits at least before it is told.
-const settle = 100 * time.Millisecond
 
 // A Hub passes events to the subscriptions of this process. All its methods may be called at any time from
 // any goroutine, with one promise by the caller: see Publish.
 type Hub struct {
-	limits Limits
-	every  time.Duration
+	o      Options
+	render func(*Event) []byte
+	born   time.Time
+	clock  atomic.Int64 // unix nanoseconds, a tick old at most
 
 	mu        sync.RWMutex
+	stop      chan struct{} // ends the look round; nil before the first subscription
 	closed    bool
 	topics    map[ID]*topic
-	sessions  map[[32]byte][]*Subscription // oldest first
+	watchers  map[ID]map[*Subscription]struct{} // who wants to know what is unread there
+	due       map[*Subscription]struct{}        // who is to be told that something is unread
+	all       []*Subscription                   // in no order
+	sessions  map[[32]byte][]*Subscription      // oldest first
 	users     map[ID][]*Subscription
 	addresses map[string]int
-	total     int
 }
 
 type topic struct {
+	id        ID
 	listeners []*Subscription
-	here      map[ID]int      // open subscriptions by user
-	changed   map[ID]struct{} // users here now and not when last told, or the reverse
-	touched   bool
-	told      time.Time
-	timer     *time.Timer // nil when nothing is due
+	waiting   []*Event // published, and not yet in a block
+	pumping   bool
+
+	here         map[ID]*lease
+	told         map[ID]bool // who was here when it was last told
+	toldPresence time.Time
+	timer        *time.Timer // nil when there is nothing to look at
+	dueAt        time.Time   // when it fires
+
+	typing     map[ID]time.Time // when somebody last was
+	toldTyping time.Time
+	typists    *time.Timer // nil when nobody new is to be named
 }
 
-// A Subscription is one stream's ear on one topic. The stream reads Events and checks Done before each write:
-//
-//	for {
-//		select {
-//		case <-s.Done():
-//			return s.Reason()
-//		case e := <-s.Events():
-//			if s.Reason() != feed.Open {
-//				return s.Reason()
-//			}
-//			write(e)
-//		}
-//	}
-type Subscription struct {
-	Listener
-	hub    *Hub
-	events chan *Event
-	done   chan struct{}
-	reason Reason // guarded by hub.mu
-}
-
-// New makes an empty hub; it starts no goroutine.
+// New makes an empty hub. It starts no goroutine before the first subscription.
 func New(o Options) *Hub {
-	l, d := o.Limits, DefaultLimits
-	return &Hub{
-		limits: Limits{
-			PerSession: cmp.Or(l.PerSession, d.PerSession),
-			PerUser:    cmp.Or(l.PerUser, d.PerUser),
-			PerAddress: cmp.Or(l.PerAddress, d.PerAddress),
-			Total:      cmp.Or(l.Total, d.Total),
-			Queue:      cmp.Or(l.Queue, d.Queue),
-		},
-		every:     cmp.Or(o.PresenceEvery, time.Second),
+	l, d := &o.Limits, DefaultLimits
+	l.PerSession, l.PerUser, l.PerAddress = cmp.Or(l.PerSession, d.PerSession), cmp.Or(l.PerUser, d.PerUser), cmp.Or(l.PerAddress, d.PerAddress)
+	l.Total, l.Queue, l.Bytes = cmp.Or(l.Total, d.Total), cmp.Or(l.Queue, d.Queue), cmp.Or(l.Bytes, d.Bytes)
+	o.Gather, o.Moment, o.Grace = cmp.Or(o.Gather, 25*time.Millisecond), cmp.Or(o.Moment, time.Second), cmp.Or(o.Grace, 10*time.Second)
+	o.Beat, o.Deadline = cmp.Or(o.Beat, 20*time.Second), cmp.Or(o.Deadline, 10*time.Second)
+	h := &Hub{
+		o:         o,
+		render:    func(*Event) []byte { return nil },
+		born:      time.Now(),
 		topics:    map[ID]*topic{},
+		watchers:  map[ID]map[*Subscription]struct{}{},
+		due:       map[*Subscription]struct{}{},
 		sessions:  map[[32]byte][]*Subscription{},
 		users:     map[ID][]*Subscription{},
 		addresses: map[string]int{},
 	}
+	h.clock.Store(h.born.UnixNano())
+	return h
 }
 
-// Subscribe opens an ear on l.Topic: everything published after it returns will be in Events. A session that
-// has PerSession of them already loses its oldest (Replaced). It fails with ErrFull when the user, the address
-// or the hub has too many, and with ErrClosed after Close.
-//
-// A user who was here already causes no presence event, so a stream shows Present itself when it begins.
+// Render sets what turns an event into the bytes that every listener writes. It runs once for each
+// event, outside of every lock, and returns nil when it fails. Call it before anybody subscribes.
+func (h *Hub) Render(f func(*Event) []byte) { h.render = f }
+
+// Subscribe opens an ear on l.Topic: everything published after it returns will come, and perhaps what was
+// published a moment before. A session that has PerSession of them already loses its oldest (Replaced). It
+// fails with ErrFull when the user, the address or the hub has too many, and with ErrClosed after Close.
 func (h *Hub) Subscribe(l Listener) (*Subscription, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return nil, ErrClosed
 	}
-	if own := h.sessions[l.Session]; len(own) >= h.limits.PerSession {
+	limits := h.o.Limits
+	if own := h.sessions[l.Session]; len(own) >= limits.PerSession {
 		h.end(Replaced, own[0])
 	}
-	if len(h.users[l.User]) >= h.limits.PerUser || h.addresses[l.Address] >= h.limits.PerAddress || h.total >= h.limits.Total {
+	if len(h.users[l.User]) >= limits.PerUser || h.addresses[l.Address] >= limits.PerAddress || len(h.all) >= limits.Total {
 		return nil, ErrFull
 	}
+	if h.stop == nil {
+		h.stop = make(chan struct{})
+		go h.lookRound(h.stop)
+	}
 
-	s := &Subscription{Listener: l, hub: h, events: make(chan *Event, h.limits.Queue), done: make(chan struct{})}
+	s := &Subscription{Listener: l, hub: h, blocks: make(chan *Block, limits.Queue), place: len(h.all)}
+	s.wrote.Store(h.clock.Load())
+	h.all = append(h.all, s)
 	h.sessions[l.Session] = append(h.sessions[l.Session], s)
 	h.users[l.User] = append(h.users[l.User], s)
 	h.addresses[l.Address]++
-	h.total++
-
-	t := h.topics[l.Topic]
-	if t == nil {
-		t = &topic{here: map[ID]int{}, changed: map[ID]struct{}{}}
-		h.topics[l.Topic] = t
-	}
-	t.listeners = append(t.listeners, s)
-	if t.here[l.User]++; t.here[l.User] == 1 {
-		t.toggle(l.User)
-		h.arm(l.Topic, t)
+	if l.Topic != (ID{}) {
+		t := h.topics[l.Topic]
+		if t == nil {
+			t = &topic{id: l.Topic, here: map[ID]*lease{}, typing: map[ID]time.Time{}}
+			h.topics[l.Topic] = t
+		}
+		t.listeners = append(t.listeners, s)
+		h.enter(t, l.User)
 	}
 	return s, nil
 }
 
-// Events delivers what was published, in order. It is never closed; see Done.
-func (s *Subscription) Events() <-chan *Event { return s.events }
-
-// Done is closed when the subscription is over. Events that were waiting may still be in the channel and
-// must not be written any more.
-func (s *Subscription) Done() <-chan struct{} { return s.done }
-
-// Reason says why the subscription is over; Open while it is not.
-func (s *Subscription) Reason() Reason {
-	s.hub.mu.RLock()
-	defer s.hub.mu.RUnlock()
-	return s.reason
-}
-
-// Close ends the subscription from the stream's side. A second Close does nothing.
-func (s *Subscription) Close() {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
-	s.hub.end(Closed, s)
-}
-
-// Publish hands e to every subscription of its topic without ever waiting: one whose queue is full is ended
-// (Slow). The caller publishes one topic's entries from one goroutine at a time; they arrive in that order.
-func (h *Hub) Publish(e *Event) {
-	h.mu.RLock()
-	var listeners []*Subscription
-	if t := h.topics[e.Topic]; t != nil {
-		listeners = t.listeners
-	}
-	h.mu.RUnlock()
-	h.deliver(e, listeners)
-}
-
-func (h *Hub) deliver(e *Event, listeners []*Subscription) {
-	var slow []*Subscription
-	for _, s := range listeners {
-		select {
-		case s.events <- e:
-		default:
-			slow = append(slow, s)
-		}
-	}
-	if len(slow) > 0 {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.end(Slow, slow...)
-	}
-}
-
-// EndMember ends what user has open on topic (Revoked). When it returns, nothing published later reaches
-// those subscriptions; what waits in their channels is stopped by the stream's look at Done.
+// EndMember ends what user has open on topic (Revoked), and the watch that the user's other streams keep on
+// it. When it returns, nothing published later reaches those subscriptions.
 func (h *Hub) EndMember(topic, user ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.end(Revoked, slices.DeleteFunc(slices.Clone(h.users[user]), func(s *Subscription) bool { return s.Topic != topic })...)
+	for _, s := range h.users[user] {
+		h.unwatch(s, topic)
+		h.due[s] = struct{}{}
+	}
 }
 
 // EndTopic ends, as Revoked, every subscription of a topic.
@@ -181,7 +132,11 @@ func (h *Hub) EndTopic(topic ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t := h.topics[topic]; t != nil {
-		h.end(Revoked, slices.Clone(t.listeners)...)
+		h.end(Revoked, t.listeners...)
+	}
+	for s := range h.watchers[topic] {
+		h.unwatch(s, topic)
+		h.due[s] = struct{}{}
 	}
 }
 
@@ -204,113 +159,171 @@ func (h *Hub) Release(session [32]byte) {
 func (h *Hub) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.stop != nil && !h.closed {
+		close(h.stop)
+	}
 	h.closed = true
+	h.end(Shutdown, h.all...)
 	for _, t := range h.topics {
-		h.end(Shutdown, t.listeners...)
+		h.forget(t)
 	}
-}
-
-// Present returns the users with at least one open subscription to topic.
-func (h *Hub) Present(topic ID) map[ID]bool {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	present := map[ID]bool{}
-	if t := h.topics[topic]; t != nil {
-		for user := range t.here {
-			present[user] = true
-		}
-	}
-	return present
 }
 
 // Open returns the listeners of all open subscriptions, in no order.
 func (h *Hub) Open() []Listener {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	open := make([]Listener, 0, h.total)
-	for _, t := range h.topics {
-		for _, s := range t.listeners {
-			open = append(open, s.Listener)
-		}
+	open := make([]Listener, len(h.all))
+	for i, s := range h.all {
+		open[i] = s.Listener
 	}
 	return open
 }
 
-// Touch asks for a presence event although nobody came or left.
-func (h *Hub) Touch(topic ID) {
+// Join makes the user's open streams watch a topic that the user has become a member of.
+func (h *Hub) Join(topic, user ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if t := h.topics[topic]; t != nil {
-		t.touched = true
-		h.arm(topic, t)
+	for _, s := range h.users[user] {
+		h.watch(s, topic)
+		h.due[s] = struct{}{}
 	}
 }
 
-// arm makes sure that the topic's presence is told as soon as it may be. The caller holds h.mu.
-func (h *Hub) arm(id ID, t *topic) {
-	if t.timer == nil {
-		wait := max(settle, time.Until(t.told.Add(h.every)))
-		t.timer = time.AfterFunc(wait, func() { h.tell(id, t) })
-	}
-}
-
-func (h *Hub) tell(id ID, t *topic) {
+// Unread tells the user's streams that what is unread has changed.
+func (h *Hub) Unread(user ID) {
 	h.mu.Lock()
-	due := t.touched || len(t.changed) > 0
-	listeners := t.listeners
-	t.timer, t.touched = nil, false
-	if due {
-		t.told = time.Now()
-		clear(t.changed)
+	var streams []*Subscription
+	for _, s := range h.users[user] {
+		streams = h.news(streams, s)
 	}
 	h.mu.Unlock()
-	if due {
-		h.deliver(&Event{Topic: id, Kind: KindPresence}, listeners)
+	h.deliver(unread, streams)
+}
+
+// What needs no rendering.
+var (
+	unread = &Block{Kind: KindUnread}
+	wakeUp = &Block{Kind: KindWake}
+)
+
+// news adds s to the streams that are to be told now that something is unread, unless it was told a moment
+// ago: then it waits for the next look round. The caller holds h.mu.
+func (h *Hub) news(now []*Subscription, s *Subscription) []*Subscription {
+	if time.Since(s.told) < h.o.Moment {
+		h.due[s] = struct{}{}
+		return now
+	}
+	s.told = time.Now()
+	return append(now, s)
+}
+
+func (h *Hub) watch(s *Subscription, topic ID) {
+	if topic == s.Topic || slices.Contains(s.watched, topic) {
+		return
+	}
+	s.watched = append(s.watched, topic)
+	if h.watchers[topic] == nil {
+		h.watchers[topic] = map[*Subscription]struct{}{}
+	}
+	h.watchers[topic][s] = struct{}{}
+}
+
+func (h *Hub) unwatch(s *Subscription, topic ID) {
+	s.watched = slices.DeleteFunc(s.watched, func(id ID) bool { return id == topic })
+	delete(h.watchers[topic], s)
+	if len(h.watchers[topic]) == 0 {
+		delete(h.watchers, topic)
 	}
 }
 
-// toggle notes that user came or left; who does both is as if nothing had happened.
-func (t *topic) toggle(user ID) {
-	if _, ok := t.changed[user]; ok {
-		delete(t.changed, user)
-	} else {
-		t.changed[user] = struct{}{}
+// lookRound looks at every subscription once a tick.
+func (h *Hub) lookRound(stop chan struct{}) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			h.look()
+		case <-stop:
+			return
+		}
+	}
+}
+
+// look aborts writes that hang, and gives the streams what is due: a heartbeat, the wake they asked for, the
+// news that something is unread.
+func (h *Hub) look() {
+	now := time.Now().UnixNano()
+	h.clock.Store(now)
+	h.mu.Lock()
+	told := slices.Collect(maps.Keys(h.due))
+	for _, s := range told {
+		s.told = time.Now()
+	}
+	clear(h.due)
+	all := slices.Clone(h.all)
+	h.mu.Unlock()
+
+	h.deliver(unread, told)
+	for _, s := range all {
+		if begun := s.begun.Load(); begun > 0 && now-begun > int64(h.o.Deadline) {
+			s.abort()
+		}
+		if wake := s.wake.Load(); wake > 0 && wake <= now && s.wake.CompareAndSwap(wake, 0) {
+			s.put(wakeUp)
+		}
+		if now-s.wrote.Load() >= int64(h.o.Beat) {
+			s.wrote.Store(now)
+			s.put(beat)
+		}
 	}
 }
 
 // end takes subscriptions out of every table, passing over those that are over already. The caller holds h.mu.
 func (h *Hub) end(why Reason, subscriptions ...*Subscription) {
-	affected := map[ID]*topic{}
+	affected := map[*topic]bool{}
 	for _, s := range slices.Clone(subscriptions) {
-		if s.reason != Open {
+		if s.Reason() != Open {
 			continue
 		}
-		s.reason = why
-		close(s.done)
+		s.over(why)
+		last := h.all[len(h.all)-1]
+		h.all[s.place], last.place = last, s.place
+		h.all[len(h.all)-1] = nil
+		h.all = h.all[:len(h.all)-1]
 		drop(h.sessions, s.Session, s)
 		drop(h.users, s.User, s)
 		if h.addresses[s.Address]--; h.addresses[s.Address] == 0 {
 			delete(h.addresses, s.Address)
 		}
-		h.total--
-
-		t := h.topics[s.Topic]
-		affected[s.Topic] = t
-		if t.here[s.User]--; t.here[s.User] == 0 {
-			delete(t.here, s.User)
-			t.toggle(s.User)
+		for _, id := range slices.Clone(s.watched) {
+			h.unwatch(s, id)
+		}
+		delete(h.due, s)
+		if t := h.topics[s.Topic]; t != nil {
+			affected[t] = true
+			grace := h.o.Grace
+			if why == Revoked {
+				grace = 0
+			}
+			h.leave(t, s.User, grace)
+		}
+		if why == Slow {
+			s.abort()
 		}
 	}
-	for id, t := range affected {
-		t.listeners = slices.DeleteFunc(slices.Clone(t.listeners), func(s *Subscription) bool { return s.reason != Open })
-		switch {
-		case len(t.listeners) > 0 && len(t.changed) > 0:
-			h.arm(id, t)
-		case len(t.listeners) == 0:
-			delete(h.topics, id)
-			if t.timer != nil {
-				t.timer.Stop()
-			}
+	for t := range affected {
+		t.listeners = slices.DeleteFunc(slices.Clone(t.listeners), func(s *Subscription) bool { return s.Reason() != Open })
+	}
+}
+
+// forget takes a topic out of the tables. The caller holds h.mu.
+func (h *Hub) forget(t *topic) {
+	delete(h.topics, t.id)
+	for _, timer := range []*time.Timer{t.timer, t.typists} {
+		if timer != nil {
+			timer.Stop()
 		}
 	}
 }

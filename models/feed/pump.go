@@ -1,0 +1,132 @@
+package feed
+
+// A topic that has something to tell has a pump: one goroutine that renders what was published,
+// hands it to the listeners as a block, and waits a moment. What is published meanwhile leaves
+// together, with one write and one flush for each listener instead of many. The first event of a
+// quiet topic leaves at once; when nothing came in that moment, the pump ends.
+
+import (
+	"slices"
+	"time"
+)
+
+// A Block is what one write carries: the entries of a busy moment, or one other event. It is
+// shared by all listeners of its topic.
+type Block struct {
+	Kind  Kind
+	first uint64 // the numbers of its entries; 0 when it has none
+	last  uint64
+	ends  []int // where the bytes of each entry end
+	bytes []byte
+}
+
+// beat is what a stream writes when it has nothing to say, so that both sides and all between know
+// that the line is up: a comment.
+var beat = &Block{bytes: []byte(":\n\n")}
+
+// Last returns the number of the last entry in the block, 0 when there is none.
+func (b *Block) Last() uint64 { return b.last }
+
+// After returns the bytes for a listener who has everything up to the cursor: all of them, what
+// follows the cursor, or none. ok is false when something between is missing, and when an event
+// could not be rendered: of an entry, the log must be read then.
+func (b *Block) After(cursor uint64) (bytes []byte, ok bool) {
+	switch {
+	case b.last > 0 && b.last <= cursor:
+		return nil, true
+	case b.first > cursor+1 || len(b.bytes) == 0:
+		return nil, false
+	case b.first <= cursor && b.first > 0:
+		return b.bytes[b.ends[cursor-b.first]:], true
+	}
+	return b.bytes, true
+}
+
+// blockBytes is about how large a block gets: what does not fit goes into the next.
+const blockBytes = 64 << 10
+
+// Publish hands e to every subscription of its topic. It never waits and never renders. The caller
+// publishes one topic's entries from one goroutine at a time; they arrive in that order.
+func (h *Hub) Publish(e *Event) {
+	h.mu.Lock()
+	if t := h.topics[e.Topic]; t != nil {
+		t.waiting = append(t.waiting, e)
+		delete(t.typing, e.Author)
+		if !t.pumping {
+			t.pumping = true
+			go h.pump(t)
+		}
+	}
+	var others []*Subscription
+	if e.Author != (ID{}) {
+		for s := range h.watchers[e.Topic] {
+			others = h.news(others, s)
+		}
+	}
+	h.mu.Unlock()
+	h.deliver(unread, others)
+}
+
+func (h *Hub) pump(t *topic) {
+	for {
+		h.mu.Lock()
+		events := t.waiting
+		t.waiting = nil
+		t.pumping = len(events) > 0
+		h.mu.Unlock()
+		if len(events) == 0 {
+			return
+		}
+		for len(events) > 0 {
+			var b *Block
+			b, events = h.block(events)
+			h.mu.RLock()
+			listeners := t.listeners
+			h.mu.RUnlock()
+			h.deliver(b, listeners)
+		}
+		time.Sleep(h.o.Gather)
+	}
+}
+
+// block renders the next block and returns what is left for others.
+func (h *Hub) block(events []*Event) (*Block, []*Event) {
+	b := &Block{Kind: events[0].Kind}
+	for i, e := range events {
+		full := i > 0 && (e.Kind != KindEntry || b.Kind != KindEntry || e.Removal || e.N != b.last+1 || len(b.bytes) > blockBytes)
+		if full {
+			return b, events[i:]
+		}
+		bytes := h.render(e)
+		if e.Kind != KindEntry {
+			b.bytes = bytes
+			return b, events[1:]
+		}
+		if i == 0 {
+			b.first, b.bytes = e.N, slices.Clip(bytes)
+		} else {
+			b.bytes = append(b.bytes, bytes...)
+		}
+		b.last, b.ends = e.N, append(b.ends, len(b.bytes))
+		if len(bytes) == 0 { // whoever comes to it reads the log
+			b.bytes = nil
+			return b, events[i+1:]
+		}
+	}
+	return b, nil
+}
+
+// deliver puts a block into every queue and cuts off whose is full.
+func (h *Hub) deliver(b *Block, listeners []*Subscription) {
+	var slow []*Subscription
+	for _, s := range listeners {
+		if !s.put(b) {
+			slow = append(slow, s)
+		}
+	}
+	if len(slow) > 0 {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.end(Slow, slow...)
+	}
+}

@@ -1,0 +1,115 @@
+package feed
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// A Subscription is one stream's ear. The stream takes blocks until there are none, and marks when
+// it writes:
+//
+//	for b := s.Next(); b != nil; b = s.Next() {
+//		s.Writing()
+//		write(b)
+//		s.Written()
+//	}
+//	return s.Reason()
+type Subscription struct {
+	Listener
+	hub    *Hub
+	blocks chan *Block
+	size   atomic.Int64 // bytes in blocks
+	reason atomic.Int32
+
+	begun   atomic.Int64 // when the write that is going on began, by the hub's clock; 0: none is
+	wrote   atomic.Int64 // when the last one ended
+	wake    atomic.Int64 // when the stream wants to be woken; 0: never
+	aborted atomic.Bool
+
+	// Guarded by hub.mu.
+	place   int // in hub.all
+	watched []ID
+	told    time.Time // when the stream was last told that something is unread
+}
+
+// put adds a block unless too much is waiting already.
+func (s *Subscription) put(b *Block) bool {
+	n := int64(len(b.bytes))
+	if size := s.size.Add(n); size > int64(s.hub.o.Limits.Bytes) && size > n {
+		return false
+	}
+	select {
+	case s.blocks <- b:
+		return true
+	default:
+		return false
+	}
+}
+
+// Next waits for the next block. It returns nil once the subscription is over: what was waiting
+// then is not to be written any more.
+func (s *Subscription) Next() *Block {
+	for s.Reason() == Open {
+		b := <-s.blocks
+		if b == nil {
+			continue // somebody woke us: look why
+		}
+		s.size.Add(-int64(len(b.bytes)))
+		if s.Reason() == Open {
+			return b
+		}
+	}
+	return nil
+}
+
+// Reason says why the subscription is over; Open while it is not.
+func (s *Subscription) Reason() Reason { return Reason(s.reason.Load()) }
+
+// Close ends the subscription from the stream's side. A second Close does nothing.
+func (s *Subscription) Close() {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.hub.end(Closed, s)
+}
+
+// Writing notes that a write begins. One that takes longer than Options.Deadline is aborted.
+func (s *Subscription) Writing() { s.begun.Store(s.hub.clock.Load()) }
+
+// Written notes that it has ended. The next heartbeat is due Options.Beat later.
+func (s *Subscription) Written() {
+	s.wrote.Store(s.hub.clock.Load())
+	s.begun.Store(0)
+}
+
+// Wake asks for a block of KindWake at a moment, give or take a second.
+func (s *Subscription) Wake(at time.Time) { s.wake.Store(at.UnixNano()) }
+
+// Watch adds topics whose unread posts the stream wants to know of; its own is none of them. A block
+// of KindUnread follows at once, and one whenever there is something new, at most one a second.
+func (s *Subscription) Watch(topics []ID) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if s.Reason() != Open {
+		return
+	}
+	for _, id := range topics {
+		s.hub.watch(s, id)
+	}
+	s.told = time.Now()
+	s.put(unread)
+}
+
+// over notes that the subscription has ended and wakes the stream.
+func (s *Subscription) over(why Reason) {
+	s.reason.Store(int32(why))
+	select {
+	case s.blocks <- nil:
+	default: // it has something to wake up for
+	}
+}
+
+func (s *Subscription) abort() {
+	if s.Abort != nil && !s.aborted.Swap(true) {
+		go s.Abort() // it may have to wait for the connection
+	}
+}
