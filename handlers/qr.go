@@ -3,6 +3,7 @@ package handlers
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"strconv"
 	"sync"
 
@@ -68,7 +69,10 @@ func encodeQR(text coding.Encoding) (*coding.Code, error) {
 		if err != nil {
 			return nil, err
 		}
-		if p := penalty(code, least); p < least {
+		if code.Size > lineBits {
+			return code, nil // over 250 characters; any mask is a valid one
+		}
+		if p := penalty(code); p < least {
 			best, least = code, p
 		}
 	}
@@ -86,53 +90,42 @@ func qrPlan(version coding.Version, mask coding.Mask) (*coding.Plan, error) {
 	return *plan, err
 }
 
-// penalty counts what could mislead a camera (ISO/IEC 18004 section 7.8.3.1), and stops at enough.
-func penalty(c *coding.Code, enough int) int {
-	size := c.Size
-	cells := make([]byte, 0, size*size)
-	dark := 0
-	for y := range size {
-		for x := range size {
-			cell := c.Bitmap[y*c.Stride+x/8] >> (7 - x%8) & 1
-			cells, dark = append(cells, cell), dark+int(cell)
+const lineBits = 64
+
+// penalty counts what could mislead a camera (ISO/IEC 18004 section 7.8.3.1), a line at a time.
+func penalty(c *coding.Code) int {
+	var rows, columns [lineBits]uint64
+	sum, dark := 0, 0
+	for y := range c.Size {
+		for x := range c.Size {
+			cell := uint64(c.Bitmap[y*c.Stride+x/8] >> (7 - x%8) & 1)
+			rows[y] |= cell << x
+			columns[x] |= cell << y
 		}
+		dark += bits.OnesCount64(rows[y])
 	}
-	sum := max(dark*100/len(cells)-50, 50-dark*100/len(cells)) / 5 * 10
-	for i := range size {
-		if sum >= enough {
-			break
-		}
-		sum += confusion(cells[i*size:], 1, size) + confusion(cells[i:], size, size)
+	for i := range c.Size {
+		sum += confusion(rows[i], c.Size) + confusion(columns[i], c.Size)
 		if i > 0 { // blocks of two by two
-			above, line := cells[(i-1)*size:i*size], cells[i*size:][:size]
-			for x := 1; x < size; x++ {
-				if four := above[x-1] + above[x] + line[x-1] + line[x]; four == 0 || four == 4 {
-					sum += 3
-				}
-			}
+			same := ^(rows[i] ^ rows[i-1])
+			along := ^(rows[i] ^ rows[i]>>1)
+			sum += 3 * bits.OnesCount64(same&(same>>1)&along&(1<<(c.Size-1)-1))
 		}
 	}
-	return sum
+	share := dark * 100 / (c.Size * c.Size)
+	return sum + max(share-50, 50-share)/5*10
 }
 
 // confusion counts the long runs of one line, and what looks like a finder with light beside it.
-func confusion(cells []byte, step, size int) (sum int) {
-	const before, after, eleven = 0b0000_1011101, 0b1011101_0000, 1<<11 - 1
-	run, last, window := 0, byte(2), 0
-	for j := range size {
-		cell := cells[j*step]
-		if cell != last {
-			run, last = 0, cell
-		}
-		if run++; run == 5 {
-			sum += 3
-		} else if run > 5 {
-			sum++
-		}
-		window = (window<<1 | int(cell)) & eleven
-		if j >= 10 && (window == before || window == after) {
-			sum += 40
-		}
+func confusion(line uint64, size int) (sum int) {
+	all := uint64(1)<<size - 1
+	for _, cells := range []uint64{line, ^line & all} {
+		long := cells & (cells >> 1) & (cells >> 2) & (cells >> 3) & (cells >> 4) // where five begin
+		sum += bits.OnesCount64(long) + 2*bits.OnesCount64(long&^(long<<1))
 	}
-	return sum
+	light := ^line
+	finder := line & (light >> 1) & (line >> 2) & (line >> 3) & (line >> 4) & (light >> 5) & (line >> 6)
+	before := finder & (light << 1) & (light << 2) & (light << 3) & (light << 4) &^ 0b1111
+	after := finder & (light >> 7) & (light >> 8) & (light >> 9) & (light >> 10) & (all >> 10)
+	return sum + 40*(bits.OnesCount64(before)+bits.OnesCount64(after))
 }

@@ -33,8 +33,11 @@ var buffers = sync.Pool{New: func() any { return &bytes.Buffer{} }}
 type prepared struct{ html string }
 
 func prepare(component templ.Component) (prepared, error) {
-	html, err := rendered(context.Background(), component)
-	return prepared{string(html)}, err
+	b := buffers.Get().(*bytes.Buffer)
+	b.Reset()
+	defer buffers.Put(b)
+	err := component.Render(context.Background(), b)
+	return prepared{b.String()}, err
 }
 
 // Render makes a templ.Component of it.

@@ -306,11 +306,11 @@ type View struct {
 // View reads a room with the newest page of its history, which reaches back to where the member
 // has stopped reading.
 func (s *Store) View(ctx context.Context, m Membership) (View, error) {
-	v, err := recall(ctx, s, s.views, reader{m.Room, m.User}, func() (View, error) { return s.readView(ctx, m) })
+	v, err := recall(ctx, s, s.shelves.views, reader{m.Room, m.User}, func() (View, error) { return s.readView(ctx, m) })
 	damage, harmed := s.proofs.status(m.Room)
 	v.ReadOnly, v.Harmed = damage != "", harmed
 	if harmed {
-		s.views.remove(reader{m.Room, m.User}) // damage is looked at, and reported, each time
+		s.shelves.views.remove(reader{m.Room, m.User}) // damage is looked at, and reported, each time
 	}
 	return v, err
 }
@@ -510,7 +510,7 @@ func (l rawLine) onPage() bool {
 // line opens one entry, which must follow the last, as a line of the page if it has one.
 func (s *Store) line(ctx context.Context, db gorm.ConnPool, room ID, names *profiles, chain *cipher.Chain, last mark, raw rawLine, change blob) (*keptLine, error) {
 	at := place{room, uint64(raw.n)}
-	if k, ok := s.lines.get(at); ok && k.last == last && k.raw.equal(raw) && bytes.Equal(k.change, change) {
+	if k, ok := s.shelves.lines.get(at); ok && k.last == last && k.raw.equal(raw) && bytes.Equal(k.change, change) {
 		if stands, err := s.stillStands(db, names, k); stands || err != nil {
 			return k, err
 		}

@@ -169,15 +169,15 @@ func (f *shelf[K, V]) remove(k K) {
 // one is the size of what is counted, not weighed.
 func one[V any](V) int { return 1 }
 
-// kept is what a Store keeps of what it has read.
-type kept struct {
+// shelves are what a Store keeps of what it has read.
+type shelves struct {
 	sessions *shelf[[32]byte, dated[sessionRow]] // sealed
 	decoded  *shelf[string, sessionData]         // by the bytes, which say it all
 	users    *shelf[ID, dated[User]]
+	profiles *shelf[ID, keptProfile]
 	views    *shelf[reader, dated[View]]
 	lines    *shelf[place, *keptLine]
 	invites  *shelf[ID, *invite]
-	watch    watch
 }
 
 type reader struct{ room, user ID }
@@ -196,11 +196,12 @@ const (
 	invitesKept  = 256
 )
 
-func newKept() kept {
-	return kept{
+func newShelves() shelves {
+	return shelves{
 		sessions: newShelf[[32]byte](sessionsKept, one[dated[sessionRow]]),
 		decoded:  newShelf[string](sessionsKept, one[sessionData]),
 		users:    newShelf[ID](usersKept, one[dated[User]]),
+		profiles: newShelf[ID](usersKept, one[keptProfile]),
 		views:    newShelf[reader](viewsKept, func(d dated[View]) int { return d.value.size() }),
 		lines:    newShelf[place](linesKept, (*keptLine).size),
 		invites:  newShelf[ID](invitesKept, one[*invite]),
@@ -209,7 +210,7 @@ func newKept() kept {
 
 // forget drops what is kept of text that an entry has ended: all of it when somebody has left or
 // the room is gone, else the one message.
-func (k *kept) forget(e *Entry) {
+func (k *shelves) forget(e *Entry) {
 	switch e.Op {
 	case OpLeave, OpDestroy:
 		k.lines.drop(func(p place) bool { return p.room == e.Room })
@@ -222,6 +223,13 @@ func (k *kept) forget(e *Entry) {
 	k.views.drop(func(r reader) bool { return r.room == e.Room })
 }
 
+// keptProfile is a profile with the bytes that it was verified from.
+type keptProfile struct {
+	revision uint32
+	sealed   []byte
+	profile  Profile
+}
+
 // invite is a room's code with what was made of it.
 type invite struct {
 	code      string
@@ -230,13 +238,13 @@ type invite struct {
 
 // invitation returns what was made of the room's code, if that is the code.
 func (s *Store) invitation(room ID, code string, since uint64) *Rendering {
-	if i, ok := s.invites.get(room); ok && i.code == code {
+	if i, ok := s.shelves.invites.get(room); ok && i.code == code {
 		return &i.rendering
 	}
 	i := &invite{code: code}
-	s.invites.put(room, i)
+	s.shelves.invites.put(room, i)
 	if s.proofs.now() != since {
-		s.invites.remove(room)
+		s.shelves.invites.remove(room)
 	}
 	return &i.rendering
 }
@@ -257,9 +265,9 @@ type keptLine struct {
 // keep keeps a line that was read in a transaction begun at that moment, unless something was
 // committed since: what was forgotten is not put back.
 func (s *Store) keep(at place, l *keptLine, since uint64) {
-	s.lines.put(at, l)
+	s.shelves.lines.put(at, l)
 	if s.proofs.now() != since {
-		s.lines.remove(at)
+		s.shelves.lines.remove(at)
 	}
 }
 

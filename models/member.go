@@ -1,7 +1,10 @@
 package models
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 
 	"gorm.io/gorm"
@@ -52,6 +55,14 @@ func (s *Store) membership(ctx context.Context, db gorm.ConnPool, room, user ID)
 			return m, nil
 		}
 	}
+	if reading && !s.proofs.met(room) { // its page will ask for all of them
+		if _, err := s.everyone(ctx, db, room); err != nil {
+			return Membership{}, err
+		}
+		if m, ok := s.proofs.member(room, user); ok {
+			return m, nil
+		}
+	}
 	found, err := s.memberships(ctx, db, "m.room_id = ? AND m.user_id = ?", room, user)
 	if err != nil {
 		return Membership{}, err
@@ -63,6 +74,19 @@ func (s *Store) membership(ctx context.Context, db gorm.ConnPool, room, user ID)
 		s.proofs.remember(found[0], since(db))
 	}
 	return found[0], nil
+}
+
+// everyone returns the members of a room, the longest first: as they were verified before, unless
+// the log has said something about one of them since.
+func (s *Store) everyone(ctx context.Context, db gorm.ConnPool, room ID) ([]Membership, error) {
+	if all := s.proofs.everyone(room); all != nil {
+		return all, nil
+	}
+	all, err := s.memberships(ctx, db, "m.room_id = ?", room)
+	if err == nil {
+		s.proofs.rememberEveryone(room, all, since(db))
+	}
+	return all, err
 }
 
 // memberships reads the rows that fit the condition, the longest member first, and leaves out
@@ -79,13 +103,13 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 		LEFT JOIN room_log ep ON ep.room_id = m.room_id AND ep.n = m.entry_n - 1
 		LEFT JOIN room_log j ON j.room_id = m.room_id AND j.n = m.joined_n
 		LEFT JOIN room_log jp ON jp.room_id = m.room_id AND jp.n = m.joined_n - 1
-		WHERE `+where+` ORDER BY m.room_id, m.joined_n`, args...)
+		WHERE `+where, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var found []Membership
-	var chain *cipher.Chain // of the row's room; rows of one room follow each other
+	joined := map[Membership]uint64{}
 	for rows.Next() {
 		var m Membership
 		var state, overtaken number
@@ -100,9 +124,7 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 		if state != roomOpen {
 			continue
 		}
-		if len(found) == 0 || found[len(found)-1].Room != m.Room {
-			chain = s.chain(m.Room)
-		}
+		chain := s.chain(m.Room)
 		latest, join := e.entry(m.Room, chain, ePrevious), j.entry(m.Room, chain, jPrevious)
 		sound := overtaken == 0 && latest.genuine && join.genuine && latest.Target == m.User && join.Target == m.User &&
 			(join.Op == OpCreate || join.Op == OpJoin) && latest.grants(m.Role)
@@ -122,7 +144,11 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 			continue
 		}
 		found = append(found, m)
+		joined[m] = join.N
 	}
+	slices.SortFunc(found, func(a, b Membership) int {
+		return cmp.Or(bytes.Compare(a.Room[:], b.Room[:]), cmp.Compare(joined[a], joined[b]))
+	})
 	return found, rows.Err()
 }
 
@@ -172,7 +198,10 @@ func (s *Store) MembersAfter(ctx context.Context, e *Entry) ([]Person, error) {
 }
 
 func (s *Store) people(ctx context.Context, db gorm.ConnPool, names *profiles, room ID) ([]Person, error) {
-	members, err := s.memberships(ctx, db, "m.room_id = ?", room)
+	members, err := s.everyone(ctx, db, room)
+	if err == nil {
+		err = names.of(room)
+	}
 	if err != nil {
 		return nil, err
 	}

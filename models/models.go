@@ -69,11 +69,12 @@ type Store struct {
 	hasher  *hasher
 	lane    *lane
 	proofs  proofs
-	kept
-	alarm alarm
-	life  context.Context // until Close; of the background work that the store itself does
-	stop  context.CancelFunc
-	tasks sync.WaitGroup
+	shelves shelves
+	watch   watch
+	alarm   alarm
+	life    context.Context // until Close; of the background work that the store itself does
+	stop    context.CancelFunc
+	tasks   sync.WaitGroup
 
 	anchorsMu   sync.Mutex
 	anchors     anchors
@@ -106,7 +107,7 @@ func newStore(o Options) *Store {
 	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost)}
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
-	s.kept = newKept()
+	s.shelves = newShelves()
 	return s
 }
 

@@ -71,13 +71,13 @@ func (t Sessions) Decode(b []byte) (time.Time, map[string]any, error) {
 	if len(b) < 24 {
 		return time.Time{}, nil, errors.New("session data is too short")
 	}
-	if data, ok := t.s.decoded.get(string(b)); ok {
+	if data, ok := t.s.shelves.decoded.get(string(b)); ok {
 		return data.Deadline, maps.Clone(data.Values), nil // the caller changes what it gets
 	}
 	var data sessionData
 	err := gob.NewDecoder(bytes.NewReader(b[24:])).Decode(&data)
 	if err == nil && data.plain() {
-		t.s.decoded.put(string(b), sessionData{data.Deadline, maps.Clone(data.Values)})
+		t.s.shelves.decoded.put(string(b), sessionData{data.Deadline, maps.Clone(data.Values)})
 	}
 	return data.Deadline, data.Values, err
 }
@@ -167,7 +167,7 @@ func (s *Store) SessionEnd(ctx context.Context, hash [32]byte) (time.Time, error
 // found out by FindCtx.
 func (s *Store) TouchSession(ctx context.Context, hash [32]byte) error {
 	every := min(seenEvery, s.o.SessionIdle/4)
-	if d, ok := s.sessions.get(hash); ok && s.now()-d.value.SeenMS < every.Milliseconds() {
+	if d, ok := s.shelves.sessions.get(hash); ok && s.now()-d.value.SeenMS < every.Milliseconds() {
 		return nil // no later than it was when this was read
 	}
 	row, err := s.session(ctx, hash)
@@ -195,7 +195,7 @@ func (s *Store) revoke(ctx context.Context, where string, args ...any) error {
 }
 
 func (s *Store) session(ctx context.Context, hash [32]byte) (sessionRow, error) {
-	row, err := recall(ctx, s, s.sessions, hash, func() (row sessionRow, err error) {
+	row, err := recall(ctx, s, s.shelves.sessions, hash, func() (row sessionRow, err error) {
 		err = s.read.WithContext(ctx).Take(&row, "token_hash = ? AND revoked_ms IS NULL", hash[:]).Error
 		if errors.Is(err, gorm.ErrRecordNotFound) {
 			err = errSignedOut

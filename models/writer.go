@@ -208,7 +208,7 @@ func (l *lane) batch(jobs []*job) {
 		}
 		l.s.proofs.advance(entries)
 		for _, e := range entries {
-			l.s.forget(e)
+			l.s.shelves.forget(e)
 		}
 	}
 	l.quiet.Unlock()
