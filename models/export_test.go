@@ -17,3 +17,16 @@ func (s *Store) Commits() (*atomic.Int64, error) {
 		return nil
 	})
 }
+
+// Forget drops what is kept of what was read, as a restart does. Call it while nobody reads.
+func (s *Store) Forget() {
+	s.shelves = newShelves()
+	s.keys.Purge()
+	s.chains.Purge()
+	s.proofs.mu.Lock()
+	defer s.proofs.mu.Unlock()
+	for _, r := range s.proofs.rooms {
+		r.everyone = nil
+		clear(r.members)
+	}
+}

@@ -52,14 +52,18 @@ func (s *Store) unread(ctx context.Context, db gorm.ConnPool, user ID, rooms ...
 		}
 	}
 	for _, room := range rooms {
-		var found []Membership
-		if found, err = s.memberships(ctx, db, "m.room_id = ? AND m.user_id = ?", room, user); err == nil {
+		var found Membership
+		if found, err = s.membership(ctx, db, room, user); KindOf(err) == NotFound {
+			err = nil
+			continue
+		}
+		if err == nil {
 			err = readUnread(ctx, db, marks, unreadHere, room, user)
 		}
 		if err != nil {
 			break
 		}
-		mine = append(mine, found...)
+		mine = append(mine, found)
 	}
 	if err != nil {
 		return nil, err

@@ -207,6 +207,9 @@ func (l *lane) batch(jobs []*job) {
 			entries = append(entries, c.entries()...)
 		}
 		l.s.proofs.advance(entries)
+		for _, e := range entries {
+			l.s.shelves.forget(e)
+		}
 	}
 	l.quiet.Unlock()
 	if err == nil {
