@@ -119,7 +119,7 @@ func startChild(b *testing.B, p plan) *child {
 // profile asks the child for a profile of what follows, if anybody wants one.
 func (c *child) profile(b *testing.B) {
 	if dir := os.Getenv(profilesDir); dir != "" {
-		fmt.Fprintln(c.input, filepath.Join(dir, strings.NewReplacer("/", "-", "=", "-").Replace(b.Name())))
+		fmt.Fprintln(c.input, filepath.Join(dir, strings.NewReplacer("/", "-", "=", "-").Replace(b.Name())+"-"+c.Kind))
 	}
 }
 
