@@ -98,17 +98,6 @@ func invitation(v models.View, url string) (templ.Component, error) {
 	})
 }
 
-// memberList is the list of members, rendered once for as long as the same are here.
-func memberList(v models.View, members []views.Person) (templ.Component, error) {
-	here := make([]byte, len(members))
-	for i, p := range members {
-		if p.Here {
-			here[i] = 1
-		}
-	}
-	return models.Rendered(v.Members, string(here), func() (prepared, error) { return prepare(views.MembersPart(members)) })
-}
-
 // firstNew is the first message after the mark that somebody else wrote, 0 for none.
 func firstNew(p models.Page, mark uint64, me models.ID) uint64 {
 	for _, l := range p.Lines {
