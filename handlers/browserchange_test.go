@@ -50,6 +50,8 @@ func TestBrowserAnEditByKeyboardIsSeenLive(t *testing.T) {
 			n = m // in the middle of four by Ada, and above what Grace reads
 		}
 	}
+	ada.reads(r)
+	grace.reads(r)
 	a, g := ada.browserOf(), grace.browserOf()
 	for _, b := range []*tab{a, g} {
 		b.open(r.path(""))

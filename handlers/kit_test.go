@@ -42,7 +42,8 @@ type settings struct {
 	registration   string
 	idle, lifetime time.Duration
 	scale          int
-	fullHashes     bool // passwords cost what they cost in earnest
+	moment         time.Duration // how often who is here and who is writing is told at most
+	fullHashes     bool          // passwords cost what they cost in earnest
 }
 
 // clock is the server's idea of the time: the real one, moved on by tests.
@@ -83,7 +84,7 @@ func openOffice(t *testing.T, change ...func(*settings)) *office {
 func (o *office) start(address string) {
 	o.t.Helper()
 	logger := slog.New(slog.NewTextHandler(o.log, nil))
-	o.hub = feed.New(feed.Options{})
+	o.hub = feed.New(feed.Options{Moment: o.set.moment})
 	var err error
 	o.store, err = models.Open(models.Options{
 		Dir: o.dir, Hub: o.hub, Log: logger, Now: o.clock.now, LimitScale: o.set.scale,

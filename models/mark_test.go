@@ -240,6 +240,16 @@ func TestARoomOpensWhereItsReaderStopped(t *testing.T) {
 	shows("more than that", 115, 200)
 	m.reads(m.grace, m.room, 304)
 	shows("ten unread", 275, 40)
+	for range 60 { // what shows no line of its own makes no page longer
+		if err := m.Edit(t.Context(), m.member(m.ada, m.room), 314, "changed"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := m.say(m.ada, m.room, "the last") // 375
+	v, err := m.View(t.Context(), m.member(m.grace, m.room))
+	if err != nil || len(v.Page.Lines) != 40 || v.Page.Lines[39].N != n || v.Page.Lines[0].N != 276 {
+		t.Errorf("behind sixty edits: %d lines, %v", len(v.Page.Lines), err)
+	}
 }
 
 // Telling what is unread costs a few looks into indices for each room, however long its log is.

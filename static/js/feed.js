@@ -1,5 +1,7 @@
-// The room's feed: when to leave the page, and when to say that the line is down.
+// The feed of a page: when to leave the page, and when to say that the line is down. Other
+// modules ask data-line of the body before they send what can wait.
 const talk = document.querySelector(".talk[data-room]");
+const feed = talk ?? document.querySelector(".feed");
 const notice = document.getElementById("connection");
 const patience = 2000;
 let timer = 0;
@@ -14,39 +16,44 @@ function leave(address) {
 // ended asks whether the session is still good: if so, it was the room that ended for us.
 async function ended() {
 	const answer = await fetch("/session", { method: "POST", headers: { "HX-Request": "true" } }).catch(() => null);
-	leave(answer?.status === 401 ? "/login" : "/rooms?gone=1");
+	if (answer?.status === 401) leave("/login");
+	else if (talk) leave("/rooms?gone=1");
 }
 
 function refused(status) {
 	if (status === 401) leave("/login");
-	if (status === 404) leave("/rooms?gone=1");
+	if (status === 404 && talk) leave("/rooms?gone=1");
 }
 
 function down() {
+	document.body.dataset.line = "down";
 	timer ||= setTimeout(() => { notice.hidden = false; }, patience);
 }
 
 function up() {
+	document.body.dataset.line = "up";
 	clearTimeout(timer);
 	timer = 0;
 	notice.hidden = true;
 }
 
-if (talk) {
+if (feed) {
 	// A plain form (log out, leave the room) has an answer of its own, which says more.
 	window.addEventListener("submit", (event) => { leaving = !event.target.hasAttribute("hx-post"); });
 	window.addEventListener("pageshow", () => { leaving = false; });
-	talk.addEventListener("session-end", ended);
-	talk.addEventListener("htmx:sse:error", (event) => refused(event.detail.status));
-	talk.addEventListener("htmx:response:error", (event) => refused(event.detail.ctx.response.status));
-	talk.addEventListener("htmx:sse:before:connection", (event) => { connection = event.detail.connection; down(); });
-	talk.addEventListener("htmx:sse:after:connection", up);
-	talk.addEventListener("htmx:sse:close", down);
+	feed.addEventListener("session-end", ended);
+	feed.addEventListener("htmx:sse:error", (event) => refused(event.detail.status));
+	feed.addEventListener("htmx:response:error", (event) => refused(event.detail.ctx.response.status));
+	feed.addEventListener("htmx:sse:before:connection", (event) => { connection = event.detail.connection; down(); });
+	feed.addEventListener("htmx:sse:after:connection", up);
+	feed.addEventListener("htmx:sse:close", down);
 	window.addEventListener("offline", down);
 	window.addEventListener("online", () => {
 		connection?.delayCanceller?.();
 		connection?.reader?.cancel();
 	});
 	window.addEventListener("pagehide", () => clearTimeout(timer));
-	down();
+	connection = document.querySelector(".feed")._htmx?.sse; // it may have been quicker than this script
+	if (connection?.status) up();
+	else down();
 }

@@ -32,7 +32,7 @@ customElements.define("message-list", class extends HTMLElement {
 		const before = li.previousElementSibling, last = dated(before, "previousElementSibling");
 		const at = moment(li), earlier = last && moment(last);
 		const newDay = earlier?.toDateString() !== at.toDateString();
-		const follows = !newDay && li.dataset.author && li.dataset.author === before.dataset.author && at - earlier < pause;
+		const follows = !newDay && !li.hasAttribute("data-new") && li.dataset.author && li.dataset.author === before.dataset.author && at - earlier < pause;
 		li.toggleAttribute("data-mine", li.dataset.author === this.list.dataset.me);
 		li.toggleAttribute("data-follows", Boolean(follows));
 		if (newDay) li.dataset.day = (at.getFullYear() === new Date().getFullYear() ? days : years).format(at);
@@ -52,12 +52,27 @@ customElements.define("message-list", class extends HTMLElement {
 		this.look();
 	}
 
+	// open shows the first new message with a little of what stands before, or the end.
+	open(fresh) {
+		if (!fresh) return this.toBottom();
+		this.scrollTop += this.above(fresh);
+		this.stuck = false;
+		this.last = this.scrollTop;
+		this.look();
+	}
+
+	// above is how far a message is below the place where a reader begins.
+	above(li) {
+		return li.getBoundingClientRect().top - this.getBoundingClientRect().top - this.clientHeight / 4;
+	}
+
 	// look follows the reader: only scrolling up leaves the end, growing content never does.
 	look() {
 		const near = this.scrollHeight - this.scrollTop - this.clientHeight < 40;
 		this.stuck = near || (this.stuck && this.scrollTop >= this.last);
 		this.last = this.scrollTop;
 		this.button.hidden = this.stuck;
+		this.dispatchEvent(new Event("looked"));
 	}
 
 	// remember notes where the first visible message stands just before a swap changes the
@@ -65,12 +80,16 @@ customElements.define("message-list", class extends HTMLElement {
 	remember(event) {
 		this.look();
 		this.held = document.activeElement?.closest("#messages > li")?.id;
-		const top = this.getBoundingClientRect().top;
-		this.anchor = this.stuck ? null : [...this.list.children].find((li) => li.getBoundingClientRect().bottom > top);
+		this.anchor = this.stuck ? null : this.firstInView();
 		this.offset = this.anchor?.getBoundingClientRect().bottom;
-		if (event.target.id !== "older") return;
+		if (!["older", "scroller"].includes(event?.target.id)) return;
 		this.list.parentElement.ariaLive = "off";
 		setTimeout(() => { this.list.parentElement.ariaLive = "polite"; }, 500);
+	}
+
+	firstInView() {
+		const top = this.getBoundingClientRect().top;
+		return [...this.list.children].find((li) => li.getBoundingClientRect().bottom > top);
 	}
 
 	// lead puts the focus on what belongs to a message, or on the list when nothing does.
@@ -78,10 +97,16 @@ customElements.define("message-list", class extends HTMLElement {
 		(document.querySelector(`#${id} > .act`) ?? this).focus({ preventScroll: true });
 	}
 
+	// toBottom goes to the end; while nobody looks, only as far as what is unseen stays in view.
 	toBottom() {
-		this.stuck = true;
-		this.scrollTop = this.scrollHeight;
+		let fresh = null;
+		const { away, seen } = this.list.dataset;
+		for (let li = this.list.lastElementChild; away && li?.id.slice(2) > Number(seen); li = li.previousElementSibling) fresh = li;
+		const room = fresh ? Math.max(0, this.above(fresh)) : Infinity;
+		this.scrollTop = Math.min(this.scrollHeight - this.clientHeight, this.scrollTop + room);
 		this.last = this.scrollTop;
-		this.button.hidden = true;
+		this.stuck = this.scrollHeight - this.scrollTop - this.clientHeight < 40;
+		this.button.hidden = this.stuck;
+		this.dispatchEvent(new Event("looked"));
 	}
 });

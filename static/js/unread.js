@@ -1,0 +1,41 @@
+// What is unread elsewhere: on the cards of rooms, at the way home, and in the title. Of the room
+// that the page shows, the page's own count is taken (mark.js); of the others, what the feed says.
+const told = document.getElementById("unreads");
+const here = document.querySelector(".talk[data-room]")?.dataset.room;
+const list = document.getElementById("messages");
+const home = document.querySelector(".home");
+const elsewhere = document.getElementById("elsewhere");
+const cards = [...document.querySelectorAll(".room-card .unread")];
+const title = document.title;
+let heard = Boolean(told?.firstElementChild); // until then the cards know best
+const few = (count) => count > 99 ? "99+" : String(count);
+
+function put(place, count) {
+	const word = document.createElement("span");
+	word.className = "visually-hidden";
+	word.textContent = " unread";
+	place.dataset.count = count;
+	place.replaceChildren(...(count ? [few(count), word] : []));
+}
+
+function show() {
+	const counts = new Map(heard
+		? [...told.children].map((one) => [one.id.slice("unread-".length), Number(one.dataset.count)])
+		: cards.map((card) => [card.dataset.room, Number(card.dataset.count)]));
+	for (const card of cards) if (heard) put(card, counts.get(card.dataset.room) ?? 0);
+	counts.delete(here);
+	let sum = 0;
+	for (const count of counts.values()) sum += count;
+	if (elsewhere) {
+		put(elsewhere, sum);
+		home.ariaLabel = "Conclave: your rooms" + (sum ? `, ${few(sum)} unread` : "");
+	}
+	if (here) sum += Number(list.dataset.unread ?? 0);
+	document.title = sum ? `(${few(sum)}) ${title}` : title;
+}
+
+if (told) {
+	new MutationObserver(() => { heard = true; show(); }).observe(told, { childList: true });
+	if (here) new MutationObserver(show).observe(list, { attributeFilter: ["data-unread"] });
+	show();
+}
