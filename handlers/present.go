@@ -48,17 +48,6 @@ func people(members []models.Person, here map[[16]byte]bool) []views.Person {
 	return list
 }
 
-// present are those of the members who have the room open.
-func present(members []models.Person, here map[[16]byte]bool) []views.Person {
-	var list []views.Person
-	for _, m := range members {
-		if here[m.ID] {
-			list = append(list, person(m.Profile))
-		}
-	}
-	return list
-}
-
 const cardFaces = 5
 
 func card(c models.Card) views.RoomCard {
@@ -96,17 +85,6 @@ func invitation(v models.View, url string) (templ.Component, error) {
 		}
 		return prepare(views.JoinQRPart(code))
 	})
-}
-
-// memberList is the list of members, rendered once for as long as the same are here.
-func memberList(v models.View, members []views.Person) (templ.Component, error) {
-	here := make([]byte, len(members))
-	for i, p := range members {
-		if p.Here {
-			here[i] = 1
-		}
-	}
-	return models.Rendered(v.Members, string(here), func() (prepared, error) { return prepare(views.MembersPart(members)) })
 }
 
 // firstNew is the first message after the mark that somebody else wrote, 0 for none.

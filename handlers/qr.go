@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"crypto/subtle"
 	"fmt"
 	"math"
 	"math/bits"
@@ -43,51 +44,71 @@ func qrCode(text string) (views.QR, error) {
 	return views.QR{Size: code.Size + 2*quietZone, Path: string(path)}, nil
 }
 
-// qrPlans holds the empty symbols of the versions that were needed, one for each mask.
-var qrPlans struct {
+// qrVersion is what all symbols of one size share: how they are laid out with the first mask, and
+// in which modules the other masks differ from it.
+type qrVersion struct {
+	plan  *coding.Plan
+	masks [masks][]byte
+}
+
+var qrVersions struct {
 	sync.Mutex
-	of [coding.MaxVersion + 1][masks]*coding.Plan
+	made [coding.MaxVersion + 1]*qrVersion
+}
+
+func versionOf(v coding.Version) (*qrVersion, error) {
+	qrVersions.Lock()
+	defer qrVersions.Unlock()
+	if made := qrVersions.made[v]; made != nil {
+		return made, nil
+	}
+	made := &qrVersion{}
+	var first *coding.Code
+	for mask := range coding.Mask(masks) {
+		plan, err := coding.NewPlan(v, coding.M, mask)
+		if err != nil {
+			return nil, err
+		}
+		code, err := plan.Encode(coding.String("any text"))
+		if err != nil {
+			return nil, err
+		}
+		if mask == 0 {
+			made.plan, first = plan, code
+		}
+		made.masks[mask] = make([]byte, len(code.Bitmap))
+		subtle.XORBytes(made.masks[mask], code.Bitmap, first.Bitmap)
+	}
+	qrVersions.made[v] = made
+	return made, nil
 }
 
 // encodeQR makes the smallest symbol of level M that holds the text, with the mask that leaves
 // the fewest patterns which could mislead a camera.
 func encodeQR(text coding.Encoding) (*coding.Code, error) {
-	version := coding.Version(coding.MinVersion)
-	for text.Bits(version) > version.DataBytes(coding.M)*8 {
-		if version++; version > coding.MaxVersion {
+	v := coding.Version(coding.MinVersion)
+	for text.Bits(v) > v.DataBytes(coding.M)*8 {
+		if v++; v > coding.MaxVersion {
 			return nil, fmt.Errorf("%d bits are too much for a QR code", text.Bits(coding.MaxVersion))
 		}
 	}
-	var best *coding.Code
-	least := math.MaxInt
-	for mask := range coding.Mask(masks) {
-		plan, err := qrPlan(version, mask)
-		if err != nil {
-			return nil, err
-		}
-		code, err := plan.Encode(text)
-		if err != nil {
-			return nil, err
-		}
-		if code.Size > lineBits {
-			return code, nil // over 250 characters; any mask is a valid one
-		}
+	version, err := versionOf(v)
+	if err != nil {
+		return nil, err
+	}
+	first, err := version.plan.Encode(text)
+	if err != nil || first.Size > lineBits { // over 250 characters: any mask is a valid one
+		return first, err
+	}
+	best, least := first, math.MaxInt
+	for _, mask := range version.masks {
+		code := &coding.Code{Bitmap: make([]byte, len(mask)), Size: first.Size, Stride: first.Stride}
+		subtle.XORBytes(code.Bitmap, first.Bitmap, mask)
 		if p := penalty(code); p < least {
 			best, least = code, p
 		}
 	}
 	return best, nil
-}
-
-func qrPlan(version coding.Version, mask coding.Mask) (*coding.Plan, error) {
-	qrPlans.Lock()
-	defer qrPlans.Unlock()
-	plan := &qrPlans.of[version][mask]
-	var err error
-	if *plan == nil {
-		*plan, err = coding.NewPlan(version, coding.M, mask)
-	}
-	return *plan, err
 }
 
 const lineBits = 64

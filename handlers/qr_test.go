@@ -66,7 +66,7 @@ func TestTheMaskOfAQRCodeIsTheOneThatTheStandardChooses(t *testing.T) {
 		}
 		version := coding.Version((best.Size - 17) / 4)
 		for mask := range coding.Mask(masks) {
-			plan, err := qrPlan(version, mask)
+			plan, err := coding.NewPlan(version, coding.M, mask)
 			if err != nil {
 				t.Fatal(err)
 			}

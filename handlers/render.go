@@ -3,8 +3,10 @@ package handlers
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/a-h/templ"
@@ -44,6 +46,31 @@ func prepare(component templ.Component) (prepared, error) {
 func (p prepared) Render(_ context.Context, w io.Writer) error {
 	_, err := io.WriteString(w, p.html)
 	return err
+}
+
+// gap stands where a prepared page has something that must be new each time. Nobody can write
+// it into a page, because nobody knows it.
+var gap = rand.Text()
+
+// gapped is a prepared page in two parts.
+type gapped struct{ before, after string }
+
+func prepareGapped(page templ.Component) (gapped, error) {
+	p, err := prepare(page)
+	before, after, _ := strings.Cut(p.html, gap)
+	return gapped{before, after}, err
+}
+
+// with puts letters and digits into the gap.
+func (g gapped) with(text string) templ.Component {
+	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
+		for _, part := range []string{g.before, text, g.after} {
+			if _, err := io.WriteString(w, part); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // formAgain answers a form that has to be shown again: alone to htmx, in its page to everybody else.

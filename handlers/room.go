@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -96,27 +97,69 @@ func (a *App) joinRoom(c echo.Context) error {
 	return seeOther(c, "/rooms/"+room.String())
 }
 
+// roomPage shows a room. While nothing has changed, all of it but the composer's client id is what
+// this reader was shown before.
 func (a *App) roomPage(c echo.Context) error {
-	return a.showRoom(c, http.StatusOK, views.Composer{})
-}
-
-// showRoom shows a room, with the composer as it was sent.
-func (a *App) showRoom(c echo.Context, status int, composer views.Composer) error {
 	m := membership(c)
 	v, err := a.o.Store.View(c.Request().Context(), m)
 	if err != nil {
 		return err
 	}
+	s := a.shell(c, v.Name)
+	if s.Notice != "" {
+		return a.renderRoom(c, http.StatusOK, s, v, views.Composer{})
+	}
+	here := a.o.Hub.Present(m.Room)
+	// Whatever goes into the page and does not come from the view.
+	by := fmt.Sprintf("%q %q %q %t %q %t %t", c.Request().Host, s.Me.Username, s.Me.FullName, visitOf(c).user.ShowsTyping, m.Role, v.ReadOnly, v.Harmed)
+	for _, p := range v.People {
+		by += strconv.FormatBool(here[p.ID])
+	}
+	page, err := models.Rendered(v.Rendering, by, func() (gapped, error) {
+		r, err := a.room(c, v, here)
+		if err != nil {
+			return gapped{}, err
+		}
+		r.Composer = views.Composer{RoomID: r.ID, ClientID: gap}
+		return prepareGapped(views.RoomPage(s, r))
+	})
+	if err != nil {
+		return err
+	}
+	return a.render(c, http.StatusOK, page.with(rand.Text()))
+}
+
+// showRoom shows a room, with the composer as it was sent.
+func (a *App) showRoom(c echo.Context, status int, composer views.Composer) error {
+	v, err := a.o.Store.View(c.Request().Context(), membership(c))
+	if err != nil {
+		return err
+	}
+	return a.renderRoom(c, status, a.shell(c, v.Name), v, composer)
+}
+
+func (a *App) renderRoom(c echo.Context, status int, s views.Shell, v models.View, composer views.Composer) error {
+	r, err := a.room(c, v, a.o.Hub.Present(membership(c).Room))
+	if err != nil {
+		return err
+	}
+	r.Composer = freshComposer(membership(c), composer)
+	return a.render(c, status, views.RoomPage(s, r))
+}
+
+// room fills the page of a room but for its composer.
+func (a *App) room(c echo.Context, v models.View, here map[[16]byte]bool) (views.Room, error) {
+	m, user := membership(c), visitOf(c).user
 	r := views.Room{
 		ID: m.Room.String(), Name: v.Name, Code: models.FormatCode(v.Code),
-		Members: people(v.People, a.o.Hub.Present(m.Room)),
-		Me:      visitOf(c).user.Username,
+		Members: people(v.People, here),
+		Me:      user.Username,
 		History: history(m.Room, v.Page),
 		Alone:   len(v.People) == 1,
 		FeedURL: fmt.Sprintf("/rooms/%s/feed?after=%d&log=%s", m.Room, v.Page.Head, v.Log),
 		Mark:    v.Mark,
 		Unread:  v.Unread,
-		Typing:  visitOf(c).user.ShowsTyping,
+		Typing:  user.ShowsTyping,
 
 		Owner:    m.Role == models.Owner,
 		Proof:    views.Proof{N: v.Page.Head, Fingerprint: v.Fingerprint},
@@ -125,14 +168,9 @@ func (a *App) showRoom(c echo.Context, status int, composer views.Composer) erro
 	}
 	r.History.New = firstNew(v.Page, v.Mark, m.User)
 	r.JoinURL = "https://" + c.Request().Host + "/join#" + r.Code
-	if r.JoinQR, err = invitation(v, r.JoinURL); err != nil {
-		return err
-	}
-	if r.MemberList, err = memberList(v, r.Members); err != nil {
-		return err
-	}
-	r.Composer = freshComposer(m, composer)
-	return a.render(c, status, views.RoomPage(a.shell(c, v.Name), r))
+	var err error
+	r.JoinQR, err = invitation(v, r.JoinURL)
+	return r, err
 }
 
 func (a *App) leaveRoom(c echo.Context) error {

@@ -66,7 +66,7 @@ func stretch(ctx context.Context, db gorm.ConnPool, room ID, from, to uint64) ([
 		return nil, err
 	}
 	defer rows.Close()
-	var lines []rawLine
+	lines := make([]rawLine, 0, min(to-from+1, openMost))
 	for rows.Next() {
 		var l rawLine
 		if err := rows.Scan(&l.n, &l.entry, &l.message); err != nil {
@@ -77,7 +77,7 @@ func stretch(ctx context.Context, db gorm.ConnPool, room ID, from, to uint64) ([
 	return lines, rows.Err()
 }
 
-const stretchQuery = "SELECT l.n, " + packedEntry + ", CAST(quote(p.created_ms)||' '||quote(p.revision)||' '||p.author||p.envelope AS BLOB)" +
+const stretchQuery = "SELECT l.n, " + packedEntry + ", CAST(p.created_ms||' '||p.revision||' '||p.author||p.envelope AS BLOB)" +
 	" FROM room_log l LEFT JOIN messages p ON p.room_id = l.room_id AND p.n = l.n WHERE l.room_id = ? AND l.n BETWEEN ? AND ? ORDER BY l.n"
 
 // changes reads the latest entries about the messages from..to, packed, each with the MAC before
@@ -302,7 +302,7 @@ type View struct {
 	Harmed      bool   // something that the room holds failed verification
 
 	Invitation *Rendering // of the code
-	Members    *Rendering // of the people
+	Rendering  *Rendering // of all this
 }
 
 // View reads a room with the newest page of its history, which reaches back to where the member
@@ -339,7 +339,7 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 		if v.People, err = s.people(ctx, db, names, m.Room); err != nil {
 			return err
 		}
-		v.Members = &Rendering{}
+		v.Rendering = &Rendering{}
 		unread, err := s.unread(ctx, db, m.User, m.Room)
 		if err != nil || len(unread) == 0 {
 			return errors.Join(err, errNotFound)
@@ -463,6 +463,7 @@ func (s *Store) page(ctx context.Context, db gorm.ConnPool, m Membership, names 
 	if next < end {
 		p.add(s.gap(m.Room, next, end), nil)
 	}
+	p.Lines = slices.Clip(p.Lines) // others read them too: whoever adds to them gets lines of his own
 	return p, nil
 }
 
@@ -475,7 +476,8 @@ func (p *Page) add(l Line, r *Rendering) {
 func newest(ctx context.Context, db gorm.ConnPool, room ID, end, read uint64) (raw []rawLine, first uint64, err error) {
 	const spare = 4 // entries that are not shown are few
 	shown, unread, size := 0, 0, PageSize
-	for from, more := end, uint64(PageSize+spare); ; more *= 2 {
+	more := uint64(pageSize(int(min(end-min(read, end), openMost))) + spare)
+	for from := end; ; more *= 2 {
 		to := from - 1
 		from -= min(more, to)
 		part, err := stretch(ctx, db, room, from, to)

@@ -191,7 +191,7 @@ type place struct {
 const (
 	sessionsKept = 4096
 	usersKept    = 4096
-	viewsKept    = 16 << 20 // bytes
+	viewsKept    = 32 << 20 // bytes
 	linesKept    = 32 << 20 // bytes
 	invitesKept  = 256
 )
@@ -281,12 +281,15 @@ func (l *keptLine) size() int {
 // size is about what a line takes, with its text as HTML.
 func (l Line) size() int { return lineFrame + 3*len(l.Body) }
 
+// size is about what a view takes, with the lines, which may be kept by nobody else any more, and
+// with all of it as HTML once more.
 func (v View) size() int {
-	size := 0
+	const page, person = 32 << 10, 1 << 10
+	size := page + person*len(v.People)
 	for _, l := range v.Page.Lines {
-		size += l.size()
+		size += 2 * l.size()
 	}
-	return size + len(v.People)*256
+	return size
 }
 
 // Rendering keeps what a caller makes of something that this package keeps, for as long as that

@@ -232,9 +232,9 @@ func (r *entryRow) entry(room ID, chain *cipher.Chain, previous [32]byte) *Entry
 }
 
 // packedEntry is an entryRow of the table l in one column, since each column of a row costs as much
-// as a row: the numbers as literals, then target, actor, payload and mac without anything between
+// as a row: the numbers in digits, then target, actor, payload and mac without anything between
 // them. Whoever moves bytes from one of them to the next changes nothing of what is verified.
-const packedEntry = "CAST(quote(l.n)||' '||quote(l.op)||' '||quote(l.epoch)||' '||quote(l.time_ms)||' '||quote(l.posts)||' '||" +
+const packedEntry = "CAST(l.n||' '||l.op||' '||l.epoch||' '||l.time_ms||' '||l.posts||' '||" +
 	"l.target||l.actor||l.payload||l.mac AS BLOB)"
 
 // unpack reads a packedEntry. What is none reads as an entry that is not genuine.
@@ -254,7 +254,7 @@ func (r *entryRow) unpack(raw []byte) {
 	copy(r.mac[:], raw)
 }
 
-// cut reads a literal up to a space and returns what follows.
+// cut reads digits up to a space and returns what follows.
 func (n *number) cut(raw []byte) []byte {
 	text, rest, found := bytes.Cut(raw, []byte{' '})
 	i, err := strconv.ParseInt(string(text), 10, 64)

@@ -93,7 +93,7 @@ func (s *Store) everyone(ctx context.Context, db gorm.ConnPool, room ID) ([]Memb
 // any that the room's log does not confirm (SECURITY.md C14): whoever can write the database
 // but has no key must not be able to let himself in or raise his role.
 func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string, args ...any) ([]Membership, error) {
-	rows, err := db.QueryContext(ctx, `SELECT m.room_id, m.user_id, m.role, coalesce(r.state, 0),
+	rows, err := db.QueryContext(ctx, `SELECT m.room_id, m.user_id, m.role, coalesce(r.state, 0), m.joined_n = m.entry_n,
 			`+strings.ReplaceAll(packedEntry, "l.", "e.")+`, ep.mac, `+strings.ReplaceAll(packedEntry, "l.", "j.")+`, jp.mac,
 			EXISTS (SELECT 1 FROM room_log l WHERE l.room_id = m.room_id AND l.target = m.user_id
 				AND l.n > m.joined_n AND l.op IN `+membershipOps+` AND (l.n > m.entry_n OR l.op <> 6))
@@ -101,8 +101,8 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 		LEFT JOIN rooms r ON r.id = m.room_id
 		LEFT JOIN room_log e ON e.room_id = m.room_id AND e.n = m.entry_n
 		LEFT JOIN room_log ep ON ep.room_id = m.room_id AND ep.n = m.entry_n - 1
-		LEFT JOIN room_log j ON j.room_id = m.room_id AND j.n = m.joined_n
-		LEFT JOIN room_log jp ON jp.room_id = m.room_id AND jp.n = m.joined_n - 1
+		LEFT JOIN room_log j ON j.room_id = m.room_id AND j.n = nullif(m.joined_n, m.entry_n)
+		LEFT JOIN room_log jp ON jp.room_id = m.room_id AND jp.n = nullif(m.joined_n, m.entry_n) - 1
 		WHERE `+where, args...)
 	if err != nil {
 		return nil, err
@@ -112,15 +112,19 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 	joined := map[Membership]uint64{}
 	for rows.Next() {
 		var m Membership
-		var state, overtaken number
+		var state, joinedLast, overtaken number
 		var e, j entryRow
 		var packedE, packedJ blob
 		var ePrevious, jPrevious hash
-		if err := rows.Scan(&m.Room, &m.User, &m.Role, &state, &packedE, &ePrevious, &packedJ, &jPrevious, &overtaken); err != nil {
+		if err := rows.Scan(&m.Room, &m.User, &m.Role, &state, &joinedLast, &packedE, &ePrevious, &packedJ, &jPrevious, &overtaken); err != nil {
 			return nil, err
 		}
 		e.unpack(packedE)
-		j.unpack(packedJ)
+		if joinedLast == 1 {
+			j, jPrevious = e, ePrevious
+		} else {
+			j.unpack(packedJ)
+		}
 		if state != roomOpen {
 			continue
 		}

@@ -118,15 +118,12 @@ type RoomCard struct {
 
 // Room is the page of one room.
 type Room struct {
-	ID      string
-	Name    string
-	Code    string          // XXXX-XXXX-XXXX-XXXX
-	JoinURL string          // https://host/join#CODE
-	JoinQR  templ.Component // the JoinQRPart of that address
-	Members []Person
-
-	MemberList templ.Component // the MembersPart of them, if it was rendered before
-
+	ID       string
+	Name     string
+	Code     string          // XXXX-XXXX-XXXX-XXXX
+	JoinURL  string          // https://host/join#CODE
+	JoinQR   templ.Component // the JoinQRPart of that address
+	Members  []Person
 	Me       string // the reader's user name
 	History  History
 	Composer Composer

@@ -80,7 +80,6 @@ func everything(text string) map[string]templ.Component {
 		"ComposerPartial": ComposerPartial(c),
 		"EntryPart":       EntryPart(h.Entries[2]),
 		"JoinQRPart":      JoinQRPart(code),
-		"MembersPart":     MembersPart(people),
 		"EntryPartial":    EntryPartial(h.Entries[2]),
 		"ChangePartial":   ChangePartial(h.Entries[2]), "ChangePartial removed": ChangePartial(h.Entries[5]),
 		"RoomPage harmed": RoomPage(s, harmed),
