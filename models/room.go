@@ -297,15 +297,10 @@ type view struct {
 // something that it read was changed in between (errMoved) it reads again, while the lane waits.
 func (s *Store) snapshot(ctx context.Context, f func(gorm.ConnPool) error) error {
 	read := func() error {
-		var h *handle
-		select {
-		case h = <-s.readers:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		defer func() { s.readers <- h }()
-		since := s.proofs.now()
-		return h.transaction(ctx, "BEGIN", func() error { return f(view{h, since}) })
+		return s.reading(ctx, func(h *handle) error {
+			since := s.proofs.now()
+			return h.transaction(ctx, "BEGIN", func() error { return f(view{h, since}) })
+		})
 	}
 	err := read()
 	if errors.Is(err, errMoved) {
@@ -314,6 +309,17 @@ func (s *Store) snapshot(ctx context.Context, f func(gorm.ConnPool) error) error
 		err = read()
 	}
 	return err
+}
+
+// reading lends f a connection that reads.
+func (s *Store) reading(ctx context.Context, f func(*handle) error) error {
+	select {
+	case h := <-s.readers:
+		defer func() { s.readers <- h }()
+		return f(h)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // noRow turns the absence of a row into the given error.

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"time"
 
-	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 )
 
@@ -196,10 +195,11 @@ func (s *Store) revoke(ctx context.Context, where string, args ...any) error {
 
 func (s *Store) session(ctx context.Context, hash [32]byte) (sessionRow, error) {
 	row, err := recall(ctx, s, s.shelves.sessions, hash, func() (row sessionRow, err error) {
-		err = s.read.WithContext(ctx).Take(&row, "token_hash = ? AND revoked_ms IS NULL", hash[:]).Error
-		if errors.Is(err, gorm.ErrRecordNotFound) {
-			err = errSignedOut
-		}
+		row.TokenHash = hash[:]
+		err = s.reading(ctx, func(h *handle) error {
+			return noRow(h.QueryRowContext(ctx, "SELECT user_id, data, auth_ms, seen_ms FROM sessions WHERE token_hash = ? AND revoked_ms IS NULL", hash[:]).
+				Scan(&row.UserID, &row.Data, &row.AuthMS, &row.SeenMS), errSignedOut)
+		})
 		return row, err
 	})
 	if err == nil && s.now() >= s.sessionEnd(row).UnixMilli() {

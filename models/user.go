@@ -211,10 +211,10 @@ func (s *Store) User(ctx context.Context, id ID) (User, error) {
 
 func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
 	var row userRow
-	err := s.read.WithContext(ctx).Take(&row, "id = ? AND disabled_ms IS NULL", id).Error
-	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return User{}, errSignedOut
-	}
+	err := s.reading(ctx, func(h *handle) error {
+		return noRow(h.QueryRowContext(ctx, "SELECT profile, revision, shows_typing FROM users WHERE id = ? AND disabled_ms IS NULL", id).
+			Scan(&row.Profile, &row.Revision, &row.ShowsTyping), errSignedOut)
+	})
 	if err != nil {
 		return User{}, err
 	}
