@@ -249,7 +249,7 @@ func (s *Store) View(ctx context.Context, m Membership) (View, error) {
 		if v.People, err = s.people(ctx, db, m.Room); err != nil {
 			return err
 		}
-		unread, err := s.unread(ctx, db, m.User, m.Room)
+		unread, err := readUnread(ctx, db, unreadHere, m.User, m.Room)
 		if err != nil || len(unread) == 0 {
 			return errors.Join(err, errNotFound)
 		}
