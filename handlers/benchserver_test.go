@@ -55,6 +55,7 @@ type plan struct {
 	People   int // members of the room
 	Sessions int // spread over them
 	Messages int // in the room before anybody asks
+	Rooms    int // besides it, as full, and nobody has looked into them since the start
 }
 
 // place is what the child says about itself.
@@ -62,6 +63,7 @@ type place struct {
 	Address     string
 	Certificate []byte
 	Room        string
+	Rooms       []string
 	Cookies     []string // one for each session
 	Fault       string
 }
@@ -196,9 +198,10 @@ func furnish(p plan, at *place, logger *slog.Logger, serves func(string) bool) (
 		PerSession: l.PerSession * benchScale, PerUser: l.PerUser * benchScale, PerAddress: l.PerAddress * benchScale, Total: l.Total * benchScale,
 	}})
 	dir := filepath.Join(p.Dir, "data")
-	store, err := models.Open(models.Options{
+	o := models.Options{
 		Dir: dir, Hub: hub, Log: logger, LimitScale: benchScale, SessionIdle: time.Hour, SessionLifetime: time.Hour, LightHashes: true,
-	})
+	}
+	store, err := models.Open(o)
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +215,21 @@ func furnish(p plan, at *place, logger *slog.Logger, serves func(string) bool) (
 	}
 	if err := converse(store, members, p.Messages); err != nil {
 		return nil, err
+	}
+	for range p.Rooms {
+		others, err := settle(store, members)
+		if err == nil {
+			err = converse(store, others, p.Messages)
+		}
+		if err != nil {
+			return nil, err
+		}
+		at.Rooms = append(at.Rooms, others[0].Room.String())
+	}
+	if p.Rooms > 0 {
+		if store, err = reopened(store, o); err != nil {
+			return nil, err
+		}
 	}
 	return handlers.NewServer(handlers.Options{
 		Store: store, Hub: hub, Log: logger, Serves: serves, Registration: "open", SessionLifetime: time.Hour, LimitScale: benchScale,
@@ -264,6 +282,52 @@ func populate(store *models.Store, p plan) ([]models.Membership, error) {
 		}
 	}
 	return members, nil
+}
+
+// settle makes another room for the same people.
+func settle(store *models.Store, people []models.Membership) ([]models.Membership, error) {
+	ctx := context.Background()
+	room, err := store.CreateRoom(ctx, people[0].User, "Another room")
+	if err != nil {
+		return nil, err
+	}
+	var members []models.Membership
+	var code string
+	for i, p := range people {
+		if i > 0 {
+			if _, err := store.Join(ctx, p.User, code); err != nil {
+				return nil, err
+			}
+		}
+		m, err := store.Member(ctx, p.User, room.String())
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			view, err := store.View(ctx, m)
+			if err != nil {
+				return nil, err
+			}
+			code = view.Code
+		}
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+// reopened starts the store again, and returns when its walk through all rooms is over: when
+// the process has nothing to do any more.
+func reopened(store *models.Store, o models.Options) (*models.Store, error) {
+	if err := store.Close(); err != nil {
+		return nil, err
+	}
+	store, err := models.Open(o)
+	for busy := true; busy; {
+		before := processorTime(os.Getpid())
+		time.Sleep(200 * time.Millisecond)
+		busy = processorTime(os.Getpid())-before > 2*time.Millisecond
+	}
+	return store, err
 }
 
 // admit makes sessions as a login does. A user's eleventh would end the oldest, so until all are

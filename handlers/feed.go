@@ -21,8 +21,7 @@ const (
 	feedRoute    = "/rooms/:room/feed"
 	ownFeedRoute = "/feed"
 
-	farBehind     = 200 // entries; further than this, one refresh is cheaper than the replay
-	frameDeadline = 10 * time.Second
+	farBehind = 200 // entries; further than this, one refresh is cheaper than the replay
 )
 
 func isFeed(c echo.Context) bool { return c.Path() == feedRoute || c.Path() == ownFeedRoute }
@@ -124,7 +123,7 @@ func (s *stream) run(ctx context.Context) {
 	if err == nil {
 		err = s.follow()
 	}
-	if s.sub.Reason() == feed.Revoked {
+	if s.sub.Reason() == feed.Revoked || models.KindOf(err) == models.SignedOut {
 		err = s.send(sessionEnd)
 	}
 	if err != nil && !errors.Is(err, errOver) && s.ctx.Err() == nil {
@@ -138,8 +137,8 @@ func (s *stream) begin() error {
 		if err := s.catchUp(); err != nil {
 			return err
 		}
-		if e := s.a.o.Hub.Presence(room, s.user); e != nil {
-			if err := s.write(s.a.renderEvent(e)); err != nil {
+		if here := s.a.o.Hub.Presence(room, s.user); here != nil {
+			if err := s.write(here); err != nil {
 				return err
 			}
 		}
@@ -260,9 +259,6 @@ func (s *stream) follow() (err error) {
 			}
 		}
 	}
-	if models.KindOf(err) == models.SignedOut {
-		return errors.Join(s.send(sessionEnd), errOver)
-	}
 	return err
 }
 
@@ -328,5 +324,6 @@ func (s *stream) abort() {
 	if s.over.TryLock() {
 		defer s.over.Unlock()
 		s.control.SetWriteDeadline(time.Unix(1, 0))
+		unhang(s.ctx)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"conclave/handlers"
+	"conclave/models/feed"
 )
 
 // sessionEnd waits for the word that the session, or the membership, is over, and for the end.
@@ -565,10 +566,12 @@ func TestAQuietStreamBeatsEveryTwentySecondsAndStaysOpen(t *testing.T) { // R52,
 			sid, config := ada.sid(), o.server.TLS.Clone()
 			roots := o.server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 			config.NextProtos = []string{protocol}
+			hub := feed.New(feed.Options{}) // its clock begins to run with its first stream, in the bubble
 			app := handlers.New(handlers.Options{
-				Store: o.store, Hub: o.hub, Log: slog.New(slog.NewTextHandler(o.log, nil)), Serves: func(string) bool { return true }, SessionLifetime: time.Hour,
+				Store: o.store, Hub: hub, Log: slog.New(slog.NewTextHandler(o.log, nil)), Serves: func(string) bool { return true }, SessionLifetime: time.Hour,
 			})
 			synctest.Test(t, func(t *testing.T) {
+				defer hub.Close()
 				listener := make(pipes)
 				server := &http.Server{Handler: app, TLSConfig: config, IdleTimeout: 2 * time.Minute}
 				go server.ServeTLS(listener, "", "")

@@ -125,7 +125,10 @@ func (a *App) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 func bounded(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		control := http.NewResponseController(c.Response())
-		err := errors.Join(control.SetReadDeadline(time.Now().Add(readDeadline)), control.SetWriteDeadline(time.Now().Add(writeDeadline)))
+		err := control.SetWriteDeadline(time.Now().Add(writeDeadline))
+		if c.Request().ContentLength != 0 { // there is a body to wait for; under HTTP/2 each deadline costs a way to the connection's goroutine and back
+			err = errors.Join(err, control.SetReadDeadline(time.Now().Add(readDeadline)))
+		}
 		if err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return err
 		}

@@ -2,12 +2,11 @@ package handlers
 
 import (
 	"fmt"
-	"image/color"
 	"net/url"
 	"regexp"
 	"strings"
 
-	"github.com/boombuler/barcode/qr"
+	"github.com/a-h/templ"
 
 	"conclave/models"
 	"conclave/views"
@@ -32,31 +31,6 @@ func enrolledNotice(left int) string {
 		return "Your new authenticator is set up, and all other sessions are logged out. You have one recovery code left."
 	}
 	return fmt.Sprintf("Your new authenticator is set up, and all other sessions are logged out. You have %d recovery codes left.", left)
-}
-
-const quietZone = 4 // modules around a QR code, ISO/IEC 18004 section 9.1
-
-// qrCode draws text as one SVG path: each run of dark modules is a rectangle one module high.
-func qrCode(text string) (views.QR, error) {
-	code, err := qr.Encode(text, qr.M, qr.Auto)
-	if err != nil {
-		return views.QR{}, err
-	}
-	size := code.Bounds().Dx()
-	dark := func(x, y int) bool { return x < size && code.At(x, y) == color.Black }
-	var path strings.Builder
-	for y := range size {
-		for x := 0; x < size; x++ {
-			start := x
-			for dark(x, y) {
-				x++
-			}
-			if x > start {
-				fmt.Fprintf(&path, "M%d %dh%dv1h-%dz", start+quietZone, y+quietZone, x-start, x-start)
-			}
-		}
-	}
-	return views.QR{Size: size + 2*quietZone, Path: path.String()}, nil
 }
 
 func person(p models.Profile) views.Person {
@@ -100,12 +74,39 @@ func unreads(list []models.Unread, all bool) views.Unreads {
 	return u
 }
 
+// history lists a page, each line rendered once for all.
 func history(room models.ID, p models.Page) views.History {
 	h := views.History{RoomID: room.String(), Before: p.Before, Entries: make([]views.Entry, len(p.Lines))}
 	for i, l := range p.Lines {
-		h.Entries[i] = entry(room, l)
+		ready, err := models.Rendered(p.Renderings[i], "", func() (prepared, error) { return prepare(views.EntryPart(entry(room, l))) })
+		h.Entries[i] = views.Entry{Ready: ready}
+		if err != nil {
+			h.Entries[i] = entry(room, l) // the page will say what is wrong with it
+		}
 	}
 	return h
+}
+
+// invitation draws the address that a room's members hand to others.
+func invitation(v models.View, url string) (templ.Component, error) {
+	return models.Rendered(v.Invitation, url, func() (prepared, error) {
+		code, err := qrCode(url)
+		if err != nil {
+			return prepared{}, err
+		}
+		return prepare(views.JoinQRPart(code))
+	})
+}
+
+// memberList is the list of members, rendered once for as long as the same are here.
+func memberList(v models.View, members []views.Person) (templ.Component, error) {
+	here := make([]byte, len(members))
+	for i, p := range members {
+		if p.Here {
+			here[i] = 1
+		}
+	}
+	return models.Rendered(v.Members, string(here), func() (prepared, error) { return prepare(views.MembersPart(members)) })
 }
 
 // firstNew is the first message after the mark that somebody else wrote, 0 for none.
@@ -144,6 +145,9 @@ var link = regexp.MustCompile(`(?i)\bhttps?://[^\s<>"'` + "`" + `\x{200b}\x{2028
 // spans cuts a text into plain pieces and links. Only http and https become links, and only
 // what parses as such an address with a host.
 func spans(text string) []views.Span {
+	if text != "" && !strings.Contains(text, "://") {
+		return []views.Span{{Text: text}}
+	}
 	var list []views.Span
 	rest := 0
 	for _, at := range link.FindAllStringIndex(text, -1) {

@@ -2,7 +2,10 @@ package handlers
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"net/http"
+	"sync"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -13,11 +16,34 @@ import (
 // render writes a component. It is rendered whole before the status is sent, so that a failure
 // on the way is a clean error page.
 func (a *App) render(c echo.Context, status int, component templ.Component) error {
-	var b bytes.Buffer
-	if err := component.Render(c.Request().Context(), &b); err != nil {
+	b := buffers.Get().(*bytes.Buffer)
+	b.Reset()
+	defer buffers.Put(b)
+	if err := component.Render(c.Request().Context(), b); err != nil {
 		return err
 	}
 	return c.HTMLBlob(status, b.Bytes())
+}
+
+// buffers saves pages from growing a buffer each. None is bigger than the biggest page.
+var buffers = sync.Pool{New: func() any { return &bytes.Buffer{} }}
+
+// prepared is what a component has rendered before. Only prepare makes one, so that nothing gets
+// into a page that was not escaped on its way.
+type prepared struct{ html string }
+
+func prepare(component templ.Component) (prepared, error) {
+	b := buffers.Get().(*bytes.Buffer)
+	b.Reset()
+	defer buffers.Put(b)
+	err := component.Render(context.Background(), b)
+	return prepared{b.String()}, err
+}
+
+// Render makes a templ.Component of it.
+func (p prepared) Render(_ context.Context, w io.Writer) error {
+	_, err := io.WriteString(w, p.html)
+	return err
 }
 
 // formAgain answers a form that has to be shown again: alone to htmx, in its page to everybody else.

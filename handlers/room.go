@@ -125,7 +125,10 @@ func (a *App) showRoom(c echo.Context, status int, composer views.Composer) erro
 	}
 	r.History.New = firstNew(v.Page, v.Mark, m.User)
 	r.JoinURL = "https://" + c.Request().Host + "/join#" + r.Code
-	if r.JoinQR, err = qrCode(r.JoinURL); err != nil {
+	if r.JoinQR, err = invitation(v, r.JoinURL); err != nil {
+		return err
+	}
+	if r.MemberList, err = memberList(v, r.Members); err != nil {
 		return err
 	}
 	r.Composer = freshComposer(m, composer)

@@ -2,8 +2,10 @@ package models_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -83,29 +85,65 @@ func BenchmarkPost(b *testing.B) {
 	}
 }
 
-// BenchmarkView measures reading, verifying and opening the newest page of a room.
+// BenchmarkView measures reading, verifying and opening the newest page of a room: for the first
+// time (cold), again after something else was written (busy), and again (quiet). A room with
+// 250,000 messages takes a minute to fill and has to be asked for by its number.
 func BenchmarkView(b *testing.B) {
-	for _, messages := range []int{50, 5000} {
+	for _, messages := range []int{50, 5000, 250_000} {
+		if messages > 5000 && !strings.Contains(flag.Lookup("test.bench").Value.String(), fmt.Sprint(messages)) {
+			continue
+		}
 		b.Run(fmt.Sprintf("messages=%d", messages), func(b *testing.B) {
 			s, m := furnished(b)
-			done := make(chan error, messages)
-			for range messages {
-				go func() {
-					_, err := s.Post(context.Background(), m, text200, "")
-					done <- err
-				}()
+			filled(b, s, m, messages)
+			other, err := s.CreateRoom(context.Background(), m.User, "Elsewhere")
+			if err != nil {
+				b.Fatal(err)
 			}
-			for range messages {
-				if err := <-done; err != nil {
-					b.Fatal(err)
-				}
+			elsewhere, err := s.Member(context.Background(), m.User, other.String())
+			if err != nil {
+				b.Fatal(err)
 			}
-			b.ResetTimer()
-			for b.Loop() {
-				if _, err := s.View(context.Background(), m); err != nil {
-					b.Fatal(err)
-				}
+			for _, way := range []struct {
+				name   string
+				before func()
+			}{
+				{"cold", s.Forget},
+				{"busy", func() { filled(b, s, elsewhere, 1) }},
+				{"quiet", func() {}},
+			} {
+				b.Run(way.name, func(b *testing.B) {
+					for b.Loop() {
+						b.StopTimer()
+						way.before()
+						b.StartTimer()
+						if _, err := s.View(context.Background(), m); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
 			}
 		})
+	}
+}
+
+// filled posts so many messages.
+func filled(b *testing.B, s *models.Store, m models.Membership, messages int) {
+	b.Helper()
+	done := make(chan error)
+	const posters = 64
+	for poster := range posters {
+		go func() {
+			var err error
+			for i := poster; i < messages && err == nil; i += posters {
+				_, err = s.Post(context.Background(), m, text200, "")
+			}
+			done <- err
+		}()
+	}
+	for range posters {
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -296,7 +296,7 @@ func TestADatabaseOfTheVersionBeforeStartsWithoutAnAlarm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	must(t, os.Remove(filepath.Join(w.dir, anchorsName)))
-	w.tamper(t, "DROP TABLE marks", "ALTER TABLE users DROP COLUMN shows_typing", "DROP TABLE audit_log", "DROP INDEX room_log_epochs", "DROP INDEX room_log_leaves", "ALTER TABLE rooms DROP COLUMN state",
+	w.tamper(t, "DROP TABLE marks", "ALTER TABLE users DROP COLUMN shows_typing", "DROP TABLE audit_log", "DROP INDEX room_log_changes", "DROP INDEX room_log_epochs", "DROP INDEX room_log_leaves", "ALTER TABLE rooms DROP COLUMN state",
 		"ALTER TABLE rooms ADD COLUMN epoch_stale INTEGER NOT NULL DEFAULT 0", "PRAGMA user_version = 1")
 	s := w.start(t)
 	w.believed(t, s, w.ada, w.engine, nothing)

@@ -1,7 +1,9 @@
 package models
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"math"
@@ -46,52 +48,120 @@ type message struct {
 	envelope []byte
 }
 
+// rawLine is an entry of a log as it is read, with what is stored for its message.
+type rawLine struct {
+	n       number
+	entry   blob // a packedEntry
+	message blob // created_ms, revision, author and envelope, packed alike; nil when there is no message
+}
+
+func (l rawLine) equal(other rawLine) bool {
+	return l.n == other.n && bytes.Equal(l.entry, other.entry) && bytes.Equal(l.message, other.message)
+}
+
+// stretch reads the entries from..to of a room's log in order.
+func stretch(ctx context.Context, db gorm.ConnPool, room ID, from, to uint64) ([]rawLine, error) {
+	rows, err := db.QueryContext(ctx, stretchQuery, room, int64(min(from, math.MaxInt64)), int64(min(to, math.MaxInt64)))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var lines []rawLine
+	for rows.Next() {
+		var l rawLine
+		if err := rows.Scan(&l.n, &l.entry, &l.message); err != nil {
+			return nil, err
+		}
+		lines = append(lines, l)
+	}
+	return lines, rows.Err()
+}
+
+const stretchQuery = "SELECT l.n, " + packedEntry + ", CAST(quote(p.created_ms)||' '||quote(p.revision)||' '||p.author||p.envelope AS BLOB)" +
+	" FROM room_log l LEFT JOIN messages p ON p.room_id = l.room_id AND p.n = l.n WHERE l.room_id = ? AND l.n BETWEEN ? AND ? ORDER BY l.n"
+
+// changes reads the latest entries about the messages from..to, packed, each with the MAC before
+// it behind it; by message.
+func changes(ctx context.Context, db gorm.ConnPool, room ID, from, to uint64) (map[uint64]blob, error) {
+	first, last := ID(cipher.MessageTarget(from)), ID(cipher.MessageTarget(to))
+	rows, err := db.QueryContext(ctx, changesQuery, room, room, first, last)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found map[uint64]blob
+	for rows.Next() {
+		var target ID
+		var entry, previous blob
+		if err := rows.Scan(&target, &entry, &previous); err != nil {
+			return nil, err
+		}
+		if found == nil {
+			found = map[uint64]blob{}
+		}
+		found[binary.BigEndian.Uint64(target[8:])] = append(entry, previous...)
+	}
+	return found, rows.Err()
+}
+
+const changesQuery = "SELECT l.target, " + packedEntry + ", b.mac FROM room_log l LEFT JOIN room_log b ON b.room_id = l.room_id AND b.n = l.n - 1" +
+	" WHERE l.room_id = ? AND l.n IN (SELECT max(n) FROM room_log WHERE room_id = ? AND target BETWEEN ? AND ? AND op IN (8, 9) GROUP BY target)"
+
 // readMessages reads the messages whose posts have the numbers from..to. What the latest entry
 // about a message says counts; it must be genuine like the post.
 func (s *Store) readMessages(ctx context.Context, db gorm.ConnPool, room ID, from, to uint64) (map[uint64]*message, error) {
 	found := map[uint64]*message{}
-	if to > math.MaxInt64 {
+	if to > math.MaxInt64 || from == 0 {
 		return found, nil
 	}
-	chain := s.chain(room)
-	read := func(query string, args ...any) error {
-		rows, err := db.QueryContext(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var r entryRow
-			var previous hash
-			var author ID
-			var created, revision number
-			var envelope blob
-			if err := rows.Scan(append(r.into(), &previous, &author, &created, &revision, &envelope)...); err != nil {
-				return err
-			}
-			e := r.entry(room, chain, previous)
-			if e.Op == OpPost {
-				if author != e.Actor || int64(created) != e.Time || !revision.within(math.MaxUint32) {
-					envelope = nil // whoever changed what stands beside it has changed the message
-				}
-				found[e.N] = &message{post: e, latest: e, revision: uint32(revision), envelope: envelope}
-			} else if m := found[e.about()]; m != nil {
-				m.latest = e
-			}
-		}
-		return rows.Err()
-	}
-	const columns = "SELECT " + entryColumns + ", coalesce(b.mac, zeroblob(32)), "
-	const before = " LEFT JOIN room_log b ON b.room_id = l.room_id AND b.n = l.n - 1 "
-	err := read(columns+`p.author, p.created_ms, p.revision, p.envelope FROM room_log l`+before+`LEFT JOIN messages p ON p.room_id = l.room_id AND p.n = l.n
-		WHERE l.room_id = ? AND l.n BETWEEN ? AND ? AND l.op = 7`, room, from, to)
+	lines, err := stretch(ctx, db, room, from-1, to)
 	if err != nil {
 		return nil, err
 	}
-	first, last := ID(cipher.MessageTarget(from)), ID(cipher.MessageTarget(to))
-	err = read(columns+`NULL, NULL, NULL, NULL FROM room_log l`+before+`WHERE l.room_id = ? AND l.n IN (SELECT max(n) FROM room_log
-		WHERE room_id = ? AND target BETWEEN ? AND ? AND op IN (8, 9) GROUP BY target)`, room, room, first, last)
-	return found, err
+	changed, err := changes(ctx, db, room, from, to)
+	if err != nil {
+		return nil, err
+	}
+	chain := s.chain(room)
+	last := mark{mac: chain.Genesis()}
+	for _, l := range lines {
+		e := l.follow(room, chain, last)
+		last = mark{uint64(l.n), e.MAC}
+		if e.N >= from && e.Op == OpPost {
+			found[e.N] = l.read(e, changed[e.N], chain)
+		}
+	}
+	return found, nil
+}
+
+// follow returns the entry, genuine when it follows the one that was read before it.
+func (l rawLine) follow(room ID, chain *cipher.Chain, last mark) *Entry {
+	var r entryRow
+	r.unpack(l.entry)
+	e := r.entry(room, chain, last.mac)
+	e.genuine = e.genuine && r.n == l.n && e.N == last.n+1
+	e.N = uint64(l.n) // where it stands, whatever it is
+	return e
+}
+
+// read returns the message of a post as it stands.
+func (l rawLine) read(post *Entry, change blob, chain *cipher.Chain) *message {
+	m := &message{post: post, latest: post}
+	var created, revision number
+	var author ID
+	rest := revision.cut(created.cut(l.message))
+	rest = rest[copy(author[:], rest):]
+	// Whoever changed what stands beside the envelope has changed the message.
+	if author == post.Actor && int64(created) == post.Time && revision.within(math.MaxUint32) {
+		m.revision, m.envelope = uint32(revision), rest
+	}
+	if len(change) > len(hash{}) {
+		var r entryRow
+		split := len(change) - len(hash{})
+		r.unpack(change[:split])
+		m.latest = r.entry(post.Room, chain, hash(change[split:]))
+	}
+	return m
 }
 
 // openMessage verifies a message and returns its text. cipher.ErrAuth means that it is not
@@ -206,6 +276,8 @@ type Page struct {
 	Lines  []Line
 	Before uint64 // older lines end before this number; 0 when these are the first
 	Head   uint64 // the room's last number when this was read
+
+	Renderings []*Rendering // of the lines
 }
 
 // gap is the line for the entries from first on, before end, that are missing.
@@ -226,13 +298,27 @@ type View struct {
 	Mark        uint64 // everything up to this entry is read
 	ReadOnly    bool   // the log is damaged: nothing can be added
 	Harmed      bool   // something that the room holds failed verification
+
+	Invitation *Rendering // of the code
+	Members    *Rendering // of the people
 }
 
 // View reads a room with the newest page of its history, which reaches back to where the member
 // has stopped reading.
 func (s *Store) View(ctx context.Context, m Membership) (View, error) {
+	v, err := recall(ctx, s, s.shelves.views, reader{m.Room, m.User}, func() (View, error) { return s.readView(ctx, m) })
+	damage, harmed := s.proofs.status(m.Room)
+	v.ReadOnly, v.Harmed = damage != "", harmed
+	if harmed {
+		s.shelves.views.remove(reader{m.Room, m.User}) // damage is looked at, and reported, each time
+	}
+	return v, err
+}
+
+func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 	var v View
 	err := s.look(ctx, m.Room, func(db gorm.ConnPool, known mark) error {
+		v = View{}
 		if _, err := s.membership(ctx, db, m.Room, m.User); err != nil {
 			return err
 		}
@@ -246,19 +332,20 @@ func (s *Store) View(ctx context.Context, m Membership) (View, error) {
 		}
 		s.checkHead(m.Room, known, room.head)
 		v.Name, v.Code, v.Log, v.Fingerprint = room.name, room.code, hex.EncodeToString(room.incarnation), fingerprint(room.head)
-		if v.People, err = s.people(ctx, db, m.Room); err != nil {
+		v.Invitation = s.invitation(m.Room, v.Code, since(db))
+		names := s.profiles(ctx, db)
+		if v.People, err = s.people(ctx, db, names, m.Room); err != nil {
 			return err
 		}
+		v.Members = &Rendering{}
 		unread, err := readUnread(ctx, db, unreadHere, m.User, m.Room)
 		if err != nil || len(unread) == 0 {
 			return errors.Join(err, errNotFound)
 		}
 		v.Unread, v.Mark = unread[0].Count, unread[0].Mark
-		v.Page, err = s.page(ctx, db, m, room.head.n, room.head.n+1, v.Mark)
+		v.Page, err = s.page(ctx, db, m, names, room.head.n, room.head.n+1, v.Mark)
 		return err
 	})
-	damage, harmed := s.proofs.status(m.Room)
-	v.ReadOnly, v.Harmed = damage != "", harmed
 	return v, err
 }
 
@@ -322,7 +409,7 @@ func (s *Store) Older(ctx context.Context, m Membership, before uint64) (Page, e
 			return err
 		}
 		s.checkHead(m.Room, known, head)
-		p, err = s.page(ctx, db, m, head.n, before, head.n)
+		p, err = s.page(ctx, db, m, s.profiles(ctx, db), head.n, before, head.n)
 		return err
 	})
 	return p, err
@@ -331,75 +418,142 @@ func (s *Store) Older(ctx context.Context, m Membership, before uint64) (Page, e
 // page reads up to PageSize lines that end before the given number, or more when more follow the
 // entry up to which the member has read. Between them and up to that number, or the end of the
 // log, every entry must be there.
-func (s *Store) page(ctx context.Context, db gorm.ConnPool, m Membership, head, before, read uint64) (Page, error) {
+func (s *Store) page(ctx context.Context, db gorm.ConnPool, m Membership, names *profiles, head, before, read uint64) (Page, error) {
 	p := Page{Head: head}
 	end := min(before, head+1)
-	size := pageSize(head - min(read, head)) // no more lines than entries
-	numbers, err := shownBefore(ctx, db, m.Room, end, size+1)
-	if err != nil || end <= 1 {
-		return p, err
+	if end <= 1 {
+		return p, nil
 	}
-	unread := slices.IndexFunc(numbers, func(n uint64) bool { return n <= read })
-	if unread >= 0 {
-		size = pageSize(uint64(unread))
-	}
-	first := uint64(1)
-	if len(numbers) > size {
-		first, p.Before = numbers[size-1], numbers[size-1]
-	}
-	entries, err := s.readLog(ctx, db, m.Room, first, end-1)
+	raw, first, err := newest(ctx, db, m.Room, end, read)
 	if err != nil {
 		return p, err
 	}
-	messages, err := s.readMessages(ctx, db, m.Room, first, end-1)
+	if first > 1 {
+		p.Before = first
+	}
+	changed, err := changes(ctx, db, m.Room, first, end-1)
 	if err != nil {
 		return p, err
 	}
-	names := s.profiles(ctx, db)
-	next := first // the number that must come
-	for _, e := range entries {
-		if e.N > next {
-			p.Lines = append(p.Lines, s.gap(m.Room, next, e.N))
-		}
-		next = e.N + 1
-		if e.genuine && !e.Op.onPage() {
+	chain := s.chain(m.Room)
+	last, next := mark{mac: chain.Genesis()}, first // the number that must come
+	for _, r := range raw {
+		n := uint64(r.n)
+		if n < first {
+			var e entryRow
+			e.unpack(r.entry)
+			last = mark{n, e.mac}
 			continue
 		}
-		l, err := s.openEntry(ctx, db, names, messages, e)
+		if n > next {
+			p.add(s.gap(m.Room, next, n), nil)
+		}
+		next = n + 1
+		l, err := s.line(ctx, db, m.Room, names, chain, last, r, changed[n])
 		if err != nil {
 			return p, err
 		}
-		p.Lines = append(p.Lines, l)
+		last = mark{n, l.mac}
+		if l.shown {
+			p.add(l.line, l.rendering)
+		}
 	}
 	if next < end {
-		p.Lines = append(p.Lines, s.gap(m.Room, next, end))
+		p.add(s.gap(m.Room, next, end), nil)
 	}
 	return p, nil
 }
 
-// pageSize is how many lines a page has that shows so many unread ones.
-func pageSize(unread uint64) int {
-	return int(min(max(unread+openContext, PageSize), openMost))
+func (p *Page) add(l Line, r *Rendering) {
+	p.Lines, p.Renderings = append(p.Lines, l), append(p.Renderings, r)
 }
 
-// shownBefore returns the numbers of the shown entries before a number, the newest first.
-func shownBefore(ctx context.Context, db gorm.ConnPool, room ID, before uint64, most int) ([]uint64, error) {
-	rows, err := db.QueryContext(ctx, "SELECT n FROM room_log WHERE room_id = ? AND n < ? AND op IN "+pageOps+" ORDER BY n DESC LIMIT ?", room, before, most)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var numbers []uint64
-	for rows.Next() {
-		var n number
-		if err := rows.Scan(&n); err != nil {
-			return nil, err
+// newest reads the entries before end that a page needs, and some before them, and finds the
+// first that is on the page; 1 when the page reaches back to the beginning.
+func newest(ctx context.Context, db gorm.ConnPool, room ID, end, read uint64) (raw []rawLine, first uint64, err error) {
+	const spare = 4 // entries that are not shown are few
+	shown, unread, size := 0, 0, PageSize
+	for from, more := end, uint64(PageSize+spare); ; more *= 2 {
+		to := from - 1
+		from -= min(more, to)
+		part, err := stretch(ctx, db, room, from, to)
+		if err != nil {
+			return nil, 0, err
 		}
-		if n > 0 {
-			numbers = append(numbers, uint64(n))
+		raw = append(part, raw...)
+		for _, r := range slices.Backward(part) {
+			if r.n <= 0 || !r.onPage() {
+				continue
+			}
+			if shown == size {
+				return raw, first, nil
+			}
+			if shown++; uint64(r.n) > read {
+				unread++
+				size = pageSize(unread)
+			}
+			first = uint64(r.n)
+		}
+		if from <= 1 {
+			return raw, 1, nil
 		}
 	}
-	return numbers, rows.Err()
+}
+
+// onPage reports whether what stands there says that it has a line of its own.
+func (l rawLine) onPage() bool {
+	var n, op number
+	op.cut(n.cut(l.entry))
+	return op.within(math.MaxUint8) && Op(op).onPage()
+}
+
+// line opens one entry, which must follow the last, as a line of the page if it has one.
+func (s *Store) line(ctx context.Context, db gorm.ConnPool, room ID, names *profiles, chain *cipher.Chain, last mark, raw rawLine, change blob) (*keptLine, error) {
+	at := place{room, uint64(raw.n)}
+	if k, ok := s.shelves.lines.get(at); ok && k.last == last && k.raw.equal(raw) && bytes.Equal(k.change, change) {
+		if stands, err := s.stillStands(db, names, k); stands || err != nil {
+			return k, err
+		}
+	}
+	e := raw.follow(room, chain, last)
+	k := &keptLine{raw: raw, last: last, mac: e.MAC, change: change, latest: e, shown: !e.genuine || e.Op.onPage()}
+	if !k.shown {
+		return k, nil
+	}
+	var messages map[uint64]*message
+	if e.Op == OpPost {
+		m := raw.read(e, change, chain)
+		k.latest = m.latest
+		messages = map[uint64]*message{e.N: m}
+	}
+	var err error
+	if k.line, err = s.openEntry(ctx, db, names, messages, e); err == nil && !k.line.Damaged {
+		k.rendering = &Rendering{}
+		s.keep(at, k, since(db))
+	}
+	return k, err
+}
+
+// stillStands reports whether a line that was made of the same bytes would be the same now: nothing
+// is known of a later change, and its person has the same name.
+func (s *Store) stillStands(db gorm.ConnPool, names *profiles, k *keptLine) (bool, error) {
+	who, err := names.get(k.line.Who.ID)
+	if err != nil || who != k.line.Who {
+		return false, err
+	}
+	if k.latest.about() == 0 {
+		return true, nil
+	}
+	err = s.proofs.isLatest(k.latest, since(db))
+	if errors.Is(err, cipher.ErrAuth) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// pageSize is how many lines a page has that shows so many unread ones.
+func pageSize(unread int) int {
+	return min(max(unread+openContext, PageSize), openMost)
 }
 
 // After reads the entries that follow a cursor, up to a hundred of them, still sealed, and how

@@ -1,12 +1,14 @@
 package models
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"gorm.io/gorm"
@@ -226,6 +228,40 @@ func (r *entryRow) entry(room ID, chain *cipher.Chain, previous [32]byte) *Entry
 	e.genuine = r.n.within(math.MaxInt64) && r.op.within(math.MaxUint8) && r.epoch.within(math.MaxUint32) && r.posts.within(math.MaxInt64) &&
 		chain.Next(previous, e.link()) == e.MAC
 	return e
+}
+
+// packedEntry is an entryRow of the table l in one column, since each column of a row costs as much
+// as a row: the numbers as literals, then target, actor, payload and mac without anything between
+// them. Whoever moves bytes from one of them to the next changes nothing of what is verified.
+const packedEntry = "CAST(quote(l.n)||' '||quote(l.op)||' '||quote(l.epoch)||' '||quote(l.time_ms)||' '||quote(l.posts)||' '||" +
+	"l.target||l.actor||l.payload||l.mac AS BLOB)"
+
+// unpack reads a packedEntry. What is none reads as an entry that is not genuine.
+func (r *entryRow) unpack(raw []byte) {
+	*r = entryRow{}
+	for _, n := range []*number{&r.n, &r.op, &r.epoch, &r.time, &r.posts} {
+		raw = n.cut(raw)
+	}
+	const all = len(r.target) + len(r.actor) + len(r.payload) + len(r.mac)
+	if len(raw) != all {
+		r.n = math.MinInt64
+		return
+	}
+	raw = raw[copy(r.target[:], raw):]
+	raw = raw[copy(r.actor[:], raw):]
+	raw = raw[copy(r.payload[:], raw):]
+	copy(r.mac[:], raw)
+}
+
+// cut reads a literal up to a space and returns what follows.
+func (n *number) cut(raw []byte) []byte {
+	text, rest, found := bytes.Cut(raw, []byte{' '})
+	i, err := strconv.ParseInt(string(text), 10, 64)
+	if !found || err != nil {
+		i = math.MinInt64
+	}
+	*n = number(i)
+	return rest
 }
 
 // readLog returns the entries from..to of a room's log in order and verifies each against the

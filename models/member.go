@@ -1,7 +1,10 @@
 package models
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 
 	"gorm.io/gorm"
@@ -52,6 +55,14 @@ func (s *Store) membership(ctx context.Context, db gorm.ConnPool, room, user ID)
 			return m, nil
 		}
 	}
+	if reading && !s.proofs.met(room) { // its page will ask for all of them
+		if _, err := s.everyone(ctx, db, room); err != nil {
+			return Membership{}, err
+		}
+		if m, ok := s.proofs.member(room, user); ok {
+			return m, nil
+		}
+	}
 	found, err := s.memberships(ctx, db, "m.room_id = ? AND m.user_id = ?", room, user)
 	if err != nil {
 		return Membership{}, err
@@ -65,13 +76,25 @@ func (s *Store) membership(ctx context.Context, db gorm.ConnPool, room, user ID)
 	return found[0], nil
 }
 
+// everyone returns the members of a room, the longest first: as they were verified before, unless
+// the log has said something about one of them since.
+func (s *Store) everyone(ctx context.Context, db gorm.ConnPool, room ID) ([]Membership, error) {
+	if all := s.proofs.everyone(room); all != nil {
+		return all, nil
+	}
+	all, err := s.memberships(ctx, db, "m.room_id = ?", room)
+	if err == nil {
+		s.proofs.rememberEveryone(room, all, since(db))
+	}
+	return all, err
+}
+
 // memberships reads the rows that fit the condition, the longest member first, and leaves out
 // any that the room's log does not confirm (SECURITY.md C14): whoever can write the database
 // but has no key must not be able to let himself in or raise his role.
 func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string, args ...any) ([]Membership, error) {
-	rows, err := db.QueryContext(ctx, `SELECT m.room_id, m.user_id, m.role, m.entry_n, m.joined_n, coalesce(r.state, 0),
-			`+strings.ReplaceAll(entryColumns, "l.", "e.")+`, coalesce(ep.mac, zeroblob(32)),
-			`+strings.ReplaceAll(entryColumns, "l.", "j.")+`, coalesce(jp.mac, zeroblob(32)),
+	rows, err := db.QueryContext(ctx, `SELECT m.room_id, m.user_id, m.role, coalesce(r.state, 0),
+			`+strings.ReplaceAll(packedEntry, "l.", "e.")+`, ep.mac, `+strings.ReplaceAll(packedEntry, "l.", "j.")+`, jp.mac,
 			EXISTS (SELECT 1 FROM room_log l WHERE l.room_id = m.room_id AND l.target = m.user_id
 				AND l.n > m.joined_n AND l.op IN `+membershipOps+` AND (l.n > m.entry_n OR l.op <> 6))
 		FROM memberships m
@@ -80,28 +103,28 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 		LEFT JOIN room_log ep ON ep.room_id = m.room_id AND ep.n = m.entry_n - 1
 		LEFT JOIN room_log j ON j.room_id = m.room_id AND j.n = m.joined_n
 		LEFT JOIN room_log jp ON jp.room_id = m.room_id AND jp.n = m.joined_n - 1
-		WHERE `+where+` ORDER BY m.room_id, m.joined_n`, args...)
+		WHERE `+where, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var found []Membership
-	var chain *cipher.Chain // of the row's room; rows of one room follow each other
+	joined := map[Membership]uint64{}
 	for rows.Next() {
 		var m Membership
-		var entryN, joinedN, state, overtaken number
+		var state, overtaken number
 		var e, j entryRow
+		var packedE, packedJ blob
 		var ePrevious, jPrevious hash
-		into := append([]any{&m.Room, &m.User, &m.Role, &entryN, &joinedN, &state}, append(e.into(), &ePrevious)...)
-		if err := rows.Scan(append(append(into, j.into()...), &jPrevious, &overtaken)...); err != nil {
+		if err := rows.Scan(&m.Room, &m.User, &m.Role, &state, &packedE, &ePrevious, &packedJ, &jPrevious, &overtaken); err != nil {
 			return nil, err
 		}
+		e.unpack(packedE)
+		j.unpack(packedJ)
 		if state != roomOpen {
 			continue
 		}
-		if len(found) == 0 || found[len(found)-1].Room != m.Room {
-			chain = s.chain(m.Room)
-		}
+		chain := s.chain(m.Room)
 		latest, join := e.entry(m.Room, chain, ePrevious), j.entry(m.Room, chain, jPrevious)
 		sound := overtaken == 0 && latest.genuine && join.genuine && latest.Target == m.User && join.Target == m.User &&
 			(join.Op == OpCreate || join.Op == OpJoin) && latest.grants(m.Role)
@@ -121,7 +144,11 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 			continue
 		}
 		found = append(found, m)
+		joined[m] = join.N
 	}
+	slices.SortFunc(found, func(a, b Membership) int {
+		return cmp.Or(bytes.Compare(a.Room[:], b.Room[:]), cmp.Compare(joined[a], joined[b]))
+	})
 	return found, rows.Err()
 }
 
@@ -152,7 +179,7 @@ func (s *Store) Members(ctx context.Context, m Membership) ([]Person, error) {
 			return err
 		}
 		var err error
-		people, err = s.people(ctx, db, m.Room)
+		people, err = s.people(ctx, db, s.profiles(ctx, db), m.Room)
 		return err
 	})
 	return people, err
@@ -164,18 +191,20 @@ func (s *Store) MembersAfter(ctx context.Context, e *Entry) ([]Person, error) {
 	var people []Person
 	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
 		var err error
-		people, err = s.people(ctx, db, e.Room)
+		people, err = s.people(ctx, db, s.profiles(ctx, db), e.Room)
 		return err
 	})
 	return people, err
 }
 
-func (s *Store) people(ctx context.Context, db gorm.ConnPool, room ID) ([]Person, error) {
-	members, err := s.memberships(ctx, db, "m.room_id = ?", room)
+func (s *Store) people(ctx context.Context, db gorm.ConnPool, names *profiles, room ID) ([]Person, error) {
+	members, err := s.everyone(ctx, db, room)
+	if err == nil {
+		err = names.of(room)
+	}
 	if err != nil {
 		return nil, err
 	}
-	names := s.profiles(ctx, db)
 	people := make([]Person, len(members))
 	for i, m := range members {
 		profile, err := names.get(m.User)

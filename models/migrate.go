@@ -142,6 +142,8 @@ INSERT INTO marks (room_id, user_id, n, posts)   -- nothing is unread to begin w
 	SELECT m.room_id, m.user_id, r.head_n, l.posts FROM memberships m
 	JOIN rooms r ON r.id = m.room_id JOIN room_log l ON l.room_id = m.room_id AND l.n = r.head_n;
 ALTER TABLE users ADD COLUMN shows_typing INTEGER NOT NULL DEFAULT 1; -- others are told while the user is writing
+`, `
+CREATE INDEX room_log_changes ON room_log (room_id, target, n) WHERE op IN (8, 9); -- the latest about each message, without a look at its post
 `}
 
 // anchorsSince is the first schema whose databases always have anchors beside them.

@@ -69,6 +69,8 @@ type Store struct {
 	hasher  *hasher
 	lane    *lane
 	proofs  proofs
+	shelves shelves
+	watch   watch
 	alarm   alarm
 	life    context.Context // until Close; of the background work that the store itself does
 	stop    context.CancelFunc
@@ -105,6 +107,7 @@ func newStore(o Options) *Store {
 	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost)}
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
+	s.shelves = newShelves()
 	return s
 }
 
@@ -197,6 +200,7 @@ func (s *Store) closeFiles() error {
 	if s.lane != nil {
 		errs = append(errs, s.lane.db.close())
 	}
+	errs = append(errs, s.watch.close())
 	for range cap(s.readers) { // each goes to the end of the queue
 		h := <-s.readers
 		errs = append(errs, h.close())
@@ -272,7 +276,7 @@ func (s *Store) openDatabase() error {
 }
 
 func (s *Store) openReaders(path string) (err error) {
-	if s.read, err = s.connect(path, readOnly, 2*readers); err != nil {
+	if s.read, err = s.connect(path, readOnly, 2*readers+1); err != nil {
 		return err
 	}
 	s.readers = make(chan *handle, readers)

@@ -18,7 +18,7 @@ import (
 // together with the removal of the entry that replaced it.
 type proofs struct {
 	mu    sync.Mutex
-	ticks uint64 // commits that were noted
+	ticks uint64 // commits that were noted, and walks
 	rooms map[ID]*proof
 }
 
@@ -28,7 +28,9 @@ type proof struct {
 	changed  map[uint64]noted // by message: its latest edit or removal
 	standing map[ID]noted     // by person: the latest entry about the membership
 	members  map[ID]Membership
-	doubtful uint64 // before this entry something is missing that was no post
+	everyone []Membership // all of them, the longest member first; nil when that is not known
+	moved    uint64       // when somebody's membership was last changed
+	doubtful uint64       // before this entry something is missing that was no post
 
 	destroyed bool
 	damage    string // what is wrong with the log itself: nothing may be added to it
@@ -87,9 +89,10 @@ func (p *proofs) advance(entries []*Entry) {
 			r.changed[e.about()] = noted{r.known, p.ticks}
 		case OpCreate, OpJoin, OpLeave, OpRole:
 			r.standing[e.Target] = noted{r.known, p.ticks}
+			r.everyone, r.moved = nil, p.ticks
 			delete(r.members, e.Target)
 		case OpDestroy:
-			r.destroyed = true
+			r.destroyed, r.everyone = true, nil
 			clear(r.members)
 		}
 	}
@@ -117,6 +120,42 @@ func (p *proofs) remember(m Membership, since uint64) {
 	}
 }
 
+// met reports whether any membership of a room is remembered.
+func (p *proofs) met(room ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.rooms[room]
+	return r != nil && len(r.members) > 0
+}
+
+// everyone returns who belongs to a room, if that was remembered.
+func (p *proofs) everyone(room ID) []Membership {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.rooms[room]; r != nil {
+		return r.everyone
+	}
+	return nil
+}
+
+// rememberEveryone keeps the members of a room, the longest first, like remember. Where something
+// is damaged it is looked at, and reported, each time.
+func (p *proofs) rememberEveryone(room ID, members []Membership, since uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(members) == 0 {
+		return // nor of a room that does not exist
+	}
+	r := p.of(room)
+	if r.destroyed || r.harmed || r.moved > since {
+		return
+	}
+	r.everyone = members
+	for _, m := range members {
+		r.members[m.User] = m
+	}
+}
+
 // walked takes over what a walk through a whole log has found. Entries that were committed
 // meanwhile are newer and stay.
 func (p *proofs) walked(w *walker) {
@@ -139,6 +178,8 @@ func (p *proofs) walked(w *walker) {
 	r.doubtful = w.doubtful
 	r.destroyed = r.destroyed || w.destroyed
 	r.walked = true
+	p.ticks++
+	r.everyone = nil
 	clear(r.members) // the walk knows more than they were verified against
 }
 

@@ -251,7 +251,7 @@ func (s *Store) card(ctx context.Context, db gorm.ConnPool, room ID) (Card, erro
 	if len(last) == 1 && last[0].genuine {
 		card.Last = time.UnixMilli(last[0].Time)
 	}
-	card.People, err = s.people(ctx, db, room)
+	card.People, err = s.people(ctx, db, s.profiles(ctx, db), room)
 	return card, err
 }
 

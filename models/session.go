@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/gob"
 	"errors"
+	"maps"
 	"time"
 
 	"gorm.io/gorm"
@@ -66,13 +67,30 @@ func (Sessions) Encode(deadline time.Time, values map[string]any) ([]byte, error
 }
 
 // Decode reads what Encode wrote.
-func (Sessions) Decode(b []byte) (time.Time, map[string]any, error) {
+func (t Sessions) Decode(b []byte) (time.Time, map[string]any, error) {
 	if len(b) < 24 {
 		return time.Time{}, nil, errors.New("session data is too short")
 	}
+	if data, ok := t.s.shelves.decoded.get(string(b)); ok {
+		return data.Deadline, maps.Clone(data.Values), nil // the caller changes what it gets
+	}
 	var data sessionData
 	err := gob.NewDecoder(bytes.NewReader(b[24:])).Decode(&data)
+	if err == nil && data.plain() {
+		t.s.shelves.decoded.put(string(b), sessionData{data.Deadline, maps.Clone(data.Values)})
+	}
 	return data.Deadline, data.Values, err
+}
+
+// plain reports whether a session says nothing but who signed in and when: no secret and no
+// code, which must not lie in memory for longer than they are needed.
+func (d sessionData) plain() bool {
+	for key := range d.Values {
+		if key != SessionUser && key != SessionAuth {
+			return false
+		}
+	}
+	return true
 }
 
 type sessionData struct {
@@ -145,9 +163,13 @@ func (s *Store) SessionEnd(ctx context.Context, hash [32]byte) (time.Time, error
 	return s.sessionEnd(row), err
 }
 
-// TouchSession notes that a session is in use, at most once a minute.
+// TouchSession notes that a session is in use, at most once a minute. Whether it still is one was
+// found out by FindCtx.
 func (s *Store) TouchSession(ctx context.Context, hash [32]byte) error {
 	every := min(seenEvery, s.o.SessionIdle/4)
+	if d, ok := s.shelves.sessions.get(hash); ok && s.now()-d.value.SeenMS < every.Milliseconds() {
+		return nil // no later than it was when this was read
+	}
 	row, err := s.session(ctx, hash)
 	if err != nil || s.now()-row.SeenMS < every.Milliseconds() {
 		return err
@@ -173,11 +195,13 @@ func (s *Store) revoke(ctx context.Context, where string, args ...any) error {
 }
 
 func (s *Store) session(ctx context.Context, hash [32]byte) (sessionRow, error) {
-	var row sessionRow
-	err := s.read.WithContext(ctx).Take(&row, "token_hash = ? AND revoked_ms IS NULL", hash[:]).Error
-	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return row, errSignedOut
-	}
+	row, err := recall(ctx, s, s.shelves.sessions, hash, func() (row sessionRow, err error) {
+		err = s.read.WithContext(ctx).Take(&row, "token_hash = ? AND revoked_ms IS NULL", hash[:]).Error
+		if errors.Is(err, gorm.ErrRecordNotFound) {
+			err = errSignedOut
+		}
+		return row, err
+	})
 	if err == nil && s.now() >= s.sessionEnd(row).UnixMilli() {
 		return row, errSignedOut
 	}

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -205,6 +206,10 @@ func (s *Store) Enrol(ctx context.Context, user ID, secret, code string, keep [3
 // User returns a user who may use the server. It is SignedOut for one who is gone or disabled,
 // or whose row is not what this program wrote.
 func (s *Store) User(ctx context.Context, id ID) (User, error) {
+	return recall(ctx, s, s.shelves.users, id, func() (User, error) { return s.readUser(ctx, id) })
+}
+
+func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
 	var row userRow
 	err := s.read.WithContext(ctx).Take(&row, "id = ? AND disabled_ms IS NULL", id).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
@@ -265,6 +270,25 @@ func (s *Store) Profiles(ctx context.Context, ids []feed.ID) ([]Profile, error) 
 	return list, err
 }
 
+// of reads the names of all members of a room.
+func (p *profiles) of(room ID) error {
+	rows, err := p.db.QueryContext(p.ctx, "SELECT u.id, u.profile, u.revision FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.room_id = ?", room)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id ID
+		var sealed []byte
+		var revision uint32
+		if err := rows.Scan(&id, &sealed, &revision); err != nil {
+			return err
+		}
+		p.open(id, revision, sealed)
+	}
+	return rows.Err()
+}
+
 // get returns a person's name. A profile that fails verification has a neutral name: the wrong
 // name must never stand beside a message.
 func (p *profiles) get(id ID) (Profile, error) {
@@ -273,18 +297,27 @@ func (p *profiles) get(id ID) (Profile, error) {
 	}
 	var sealed []byte
 	var revision uint32
-	profile := Profile{ID: id, Username: "unknown", FullName: "Unknown person"}
 	err := p.db.QueryRowContext(p.ctx, "SELECT profile, revision FROM users WHERE id = ?", id).Scan(&sealed, &revision)
 	if err = noRow(err, errNotFound); err != nil && KindOf(err) != NotFound {
-		return profile, err
+		return Profile{}, err
 	}
-	if opened, err := p.s.openProfile(id, revision, sealed); err == nil {
-		profile = opened.user(id).Profile
-	} else {
-		p.s.alarmOn(faultProfile, id.String())
+	return p.open(id, revision, sealed), nil
+}
+
+// open verifies a profile, unless the same bytes were verified before.
+func (p *profiles) open(id ID, revision uint32, sealed []byte) Profile {
+	kept, ok := p.s.shelves.profiles.get(id)
+	if !ok || kept.revision != revision || !bytes.Equal(kept.sealed, sealed) {
+		kept = keptProfile{revision, sealed, Profile{ID: id, Username: "unknown", FullName: "Unknown person"}}
+		if opened, err := p.s.openProfile(id, revision, sealed); err == nil {
+			kept.profile = opened.user(id).Profile
+			p.s.shelves.profiles.put(id, kept)
+		} else {
+			p.s.alarmOn(faultProfile, id.String())
+		}
 	}
-	p.known[id] = profile
-	return profile, nil
+	p.known[id] = kept.profile
+	return kept.profile
 }
 
 // spaceless takes the spaces out of a code: authenticators show "123 456".

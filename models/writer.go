@@ -23,24 +23,26 @@ import (
 //     it answers.
 //   - No hashing of passwords and no rendering happens here.
 const (
-	batchSize   = 128
-	changeLimit = 10 * time.Second // for a whole batch, so that a stuck disk becomes an error
+	batchSize    = 128
+	togetherWait = 3 * time.Millisecond
+	changeLimit  = 10 * time.Second // for a whole batch, so that a stuck disk becomes an error
 
 	exclusiveLimit = 10 * time.Minute
 )
 
 type lane struct {
-	s       *Store
-	db      *handle // of its own, so that what is prepared stays
-	turn    *sql.DB // the other writers' one connection: whoever holds it writes
-	most    int     // changes in a batch
-	jobs    chan *job
-	stopped chan struct{}             // closed when nothing runs any more
-	quiet   sync.RWMutex              // held while a batch is committed and noted
-	heads   map[ID]head               // committed
-	pending map[ID]head               // moved by the batch that is being written
-	rotated *cipher.Master            // the new master key of that batch
-	minted  map[keyID]*cipher.RoomKey // the keys that this batch has made
+	s        *Store
+	db       *handle // of its own, so that what is prepared stays
+	turn     *sql.DB // the other writers' one connection: whoever holds it writes
+	most     int     // changes in a batch
+	together int     // how many were in the last one
+	jobs     chan *job
+	stopped  chan struct{}             // closed when nothing runs any more
+	quiet    sync.RWMutex              // held while a batch is committed and noted
+	heads    map[ID]head               // committed
+	pending  map[ID]head               // moved by the batch that is being written
+	rotated  *cipher.Master            // the new master key of that batch
+	minted   map[keyID]*cipher.RoomKey // the keys that this batch has made
 
 	unsettled map[ID]bool // the rooms whose members this batch has touched
 }
@@ -140,16 +142,33 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
+// waiting takes all that waits. Where many wrote together a moment ago, as many are likely to come
+// again, so they are waited for a little: a commit costs more than that.
 func (l *lane) waiting(first *job) []*job {
 	jobs := []*job{first}
+	var patience <-chan time.Time
 	for len(jobs) < l.most {
 		select {
 		case j := <-l.jobs:
 			jobs = append(jobs, j)
+			continue
 		default:
-			return jobs
 		}
+		if len(jobs) >= l.together {
+			break
+		}
+		if patience == nil {
+			patience = time.After(togetherWait)
+		}
+		select {
+		case j := <-l.jobs:
+			jobs = append(jobs, j)
+			continue
+		case <-patience:
+		}
+		break
 	}
+	l.together = len(jobs)
 	return jobs
 }
 
@@ -183,8 +202,13 @@ func (l *lane) batch(jobs []*job) {
 		if l.rotated != nil {
 			l.s.masters.use(l.rotated)
 		}
+		var entries []*Entry
 		for _, c := range held {
-			l.s.proofs.advance(c.entries())
+			entries = append(entries, c.entries()...)
+		}
+		l.s.proofs.advance(entries)
+		for _, e := range entries {
+			l.s.shelves.forget(e)
 		}
 	}
 	l.quiet.Unlock()

@@ -11,7 +11,11 @@ package views
 
 //go:generate sh -c "cd .. && go tool -modfile=tools.mod templ generate"
 
-import "time"
+import (
+	"time"
+
+	"github.com/a-h/templ"
+)
 
 // Shell is what the frame of every page needs to know.
 type Shell struct {
@@ -114,12 +118,15 @@ type RoomCard struct {
 
 // Room is the page of one room.
 type Room struct {
-	ID       string
-	Name     string
-	Code     string // XXXX-XXXX-XXXX-XXXX
-	JoinURL  string // https://host/join#CODE
-	JoinQR   QR
-	Members  []Person
+	ID      string
+	Name    string
+	Code    string          // XXXX-XXXX-XXXX-XXXX
+	JoinURL string          // https://host/join#CODE
+	JoinQR  templ.Component // the JoinQRPart of that address
+	Members []Person
+
+	MemberList templ.Component // the MembersPart of them, if it was rendered before
+
 	Me       string // the reader's user name
 	History  History
 	Composer Composer
@@ -191,6 +198,8 @@ type Entry struct {
 	RoomID  string // of a message: where its own page is
 	Edited  bool   // of a message
 	Missing int    // of a gap: how many entries are missing
+
+	Ready templ.Component // the EntryPart of this entry, if it was rendered before
 }
 
 // EntryKind says what an entry shows.

@@ -37,7 +37,7 @@ type Event struct {
 	N     uint64
 	Entry any // of KindEntry and KindMembers: the sealed row
 
-	Author  ID   // of a post: who is no longer writing, and for whom it is not news
+	Author  ID   // of a post: who is no longer writing
 	Removal bool // it takes something away: what was published before leaves in a block of its own
 
 	Here, Came, Went []ID

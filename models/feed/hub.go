@@ -2,11 +2,10 @@ package feed
 
 // One lock guards all tables and is held only for bookkeeping: a send never happens under it. A topic's
 // listeners are a slice that the pump may keep after unlocking, so what lies within its length is never
-// written again: Subscribe appends beyond it, an end puts a copy in its place.
+// written again: Subscribe appends beyond it, ends put a copy in its place now and then.
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,7 +18,8 @@ type Hub struct {
 	o      Options
 	render func(*Event) []byte
 	born   time.Time
-	clock  atomic.Int64 // unix nanoseconds, a tick old at most
+	first  time.Time    // when somebody subscribed
+	clock  atomic.Int64 // nanoseconds since the first subscription and never 0, a tick old at most
 
 	mu        sync.RWMutex
 	stop      chan struct{} // ends the look round; nil before the first subscription
@@ -35,12 +35,14 @@ type Hub struct {
 
 type topic struct {
 	id        ID
-	listeners []*Subscription
-	waiting   []*Event // published, and not yet in a block
+	listeners []*Subscription // and some that are over already
+	gone      int             // how many of them
+	waiting   []*Event        // published, and not yet in a block
 	pumping   bool
 
 	here         map[ID]*lease
 	told         map[ID]bool // who was here when it was last told
+	said         []byte      // that once more, for those who come later; nil until somebody does
 	toldPresence time.Time
 	timer        *time.Timer // nil when there is nothing to look at
 	dueAt        time.Time   // when it fires
@@ -68,7 +70,6 @@ func New(o Options) *Hub {
 		users:     map[ID][]*Subscription{},
 		addresses: map[string]int{},
 	}
-	h.clock.Store(h.born.UnixNano())
 	return h
 }
 
@@ -86,14 +87,23 @@ func (h *Hub) Subscribe(l Listener) (*Subscription, error) {
 		return nil, ErrClosed
 	}
 	limits := h.o.Limits
-	if own := h.sessions[l.Session]; len(own) >= limits.PerSession {
-		h.end(Replaced, own[0])
+	own, user, address, all := h.sessions[l.Session], len(h.users[l.User]), h.addresses[l.Address], len(h.all)
+	var replaced []*Subscription
+	if len(own) >= limits.PerSession {
+		replaced = own[:1]
+		user, all = user-1, all-1
+		if own[0].Address == l.Address {
+			address--
+		}
 	}
-	if len(h.users[l.User]) >= limits.PerUser || h.addresses[l.Address] >= limits.PerAddress || len(h.all) >= limits.Total {
+	if user >= limits.PerUser || address >= limits.PerAddress || all >= limits.Total {
 		return nil, ErrFull
 	}
+	h.end(Replaced, replaced...)
 	if h.stop == nil {
 		h.stop = make(chan struct{})
+		h.first = time.Now()
+		h.clock.Store(1)
 		go h.lookRound(h.stop)
 	}
 
@@ -121,6 +131,9 @@ func (h *Hub) EndMember(topic, user ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.end(Revoked, slices.DeleteFunc(slices.Clone(h.users[user]), func(s *Subscription) bool { return s.Topic != topic })...)
+	if t := h.topics[topic]; t != nil {
+		h.remove(t, user)
+	}
 	for _, s := range h.users[user] {
 		h.unwatch(s, topic)
 		h.due[s] = struct{}{}
@@ -208,12 +221,13 @@ var (
 )
 
 // news adds s to the streams that are to be told now that something is unread, unless it was told a moment
-// ago: then it waits for the next look round. The caller holds h.mu.
+// ago: then it waits for a look round. The caller holds h.mu.
 func (h *Hub) news(now []*Subscription, s *Subscription) []*Subscription {
 	if time.Since(s.told) < h.o.Moment {
 		h.due[s] = struct{}{}
 		return now
 	}
+	delete(h.due, s)
 	s.told = time.Now()
 	return append(now, s)
 }
@@ -254,14 +268,13 @@ func (h *Hub) lookRound(stop chan struct{}) {
 // look aborts writes that hang, and gives the streams what is due: a heartbeat, the wake they asked for, the
 // news that something is unread.
 func (h *Hub) look() {
-	now := time.Now().UnixNano()
+	now := h.since(time.Now())
 	h.clock.Store(now)
 	h.mu.Lock()
-	told := slices.Collect(maps.Keys(h.due))
-	for _, s := range told {
-		s.told = time.Now()
+	var told []*Subscription
+	for s := range h.due {
+		told = h.news(told, s)
 	}
-	clear(h.due)
 	all := slices.Clone(h.all)
 	h.mu.Unlock()
 
@@ -271,18 +284,20 @@ func (h *Hub) look() {
 			s.abort()
 		}
 		if wake := s.wake.Load(); wake > 0 && wake <= now && s.wake.CompareAndSwap(wake, 0) {
-			s.put(wakeUp)
+			h.deliver(wakeUp, []*Subscription{s})
 		}
 		if now-s.wrote.Load() >= int64(h.o.Beat) {
 			s.wrote.Store(now)
-			s.put(beat)
+			h.deliver(beat, []*Subscription{s})
 		}
 	}
 }
 
+// since turns a moment into a reading of h.clock, which no setting of the system time moves.
+func (h *Hub) since(at time.Time) int64 { return max(1, int64(at.Sub(h.first))) }
+
 // end takes subscriptions out of every table, passing over those that are over already. The caller holds h.mu.
 func (h *Hub) end(why Reason, subscriptions ...*Subscription) {
-	affected := map[*topic]bool{}
 	for _, s := range slices.Clone(subscriptions) {
 		if s.Reason() != Open {
 			continue
@@ -302,19 +317,20 @@ func (h *Hub) end(why Reason, subscriptions ...*Subscription) {
 		}
 		delete(h.due, s)
 		if t := h.topics[s.Topic]; t != nil {
-			affected[t] = true
+			t.gone++
 			grace := h.o.Grace
 			if why == Revoked {
 				grace = 0
 			}
 			h.leave(t, s.User, grace)
+			if 2*t.gone > len(t.listeners) { // only then: a thousand who go one by one must not cost a million
+				t.listeners = slices.DeleteFunc(slices.Clone(t.listeners), func(s *Subscription) bool { return s.Reason() != Open })
+				t.gone = 0
+			}
 		}
 		if why == Slow {
 			s.abort()
 		}
-	}
-	for t := range affected {
-		t.listeners = slices.DeleteFunc(slices.Clone(t.listeners), func(s *Subscription) bool { return s.Reason() != Open })
 	}
 }
 

@@ -41,6 +41,15 @@ func (h *Hub) leave(t *topic, user ID, grace time.Duration) {
 	}
 }
 
+// remove ends the lease of a user who has no stream here any more, and forgets that the user was writing.
+func (h *Hub) remove(t *topic, user ID) {
+	delete(t.typing, user)
+	if l := t.here[user]; l != nil {
+		l.until = time.Now()
+		h.arm(t, 0)
+	}
+}
+
 // arm makes sure that the topic's presence is looked at after that time, or soon after; a change waits
 // a moment for others, and for the Moment since the last update.
 func (h *Hub) arm(t *topic, after time.Duration) {
@@ -58,6 +67,7 @@ func (h *Hub) arm(t *topic, after time.Duration) {
 // tellPresence takes away the leases that have run out, and tells what has changed.
 func (h *Hub) tellPresence(t *topic) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	now := time.Now()
 	t.timer = nil
 	next := time.Time{} // when the next lease runs out
@@ -72,7 +82,6 @@ func (h *Hub) tellPresence(t *topic) {
 	}
 	if len(t.here) == 0 || h.closed {
 		h.forget(t)
-		h.mu.Unlock()
 		return
 	}
 	e := &Event{Topic: t.id, Kind: KindPresence}
@@ -86,24 +95,20 @@ func (h *Hub) tellPresence(t *topic) {
 			e.Went = append(e.Went, user)
 		}
 	}
-	changed := len(e.Came)+len(e.Went) > 0
-	if changed {
+	if len(e.Came)+len(e.Went) > 0 {
 		e.Here = slices.Collect(maps.Keys(t.here))
 		t.told = map[ID]bool{}
 		for _, user := range e.Here {
 			t.told[user] = true
 		}
-		t.toldPresence = now
+		t.toldPresence, t.said = now, nil
 		if now.Sub(h.born) < h.o.Grace+h.o.Moment { // after a start all come back, which is no news
 			e.Came, e.Went = nil, nil
 		}
+		h.queue(t, e)
 	}
 	if !next.IsZero() {
 		h.arm(t, next.Sub(now))
-	}
-	h.mu.Unlock()
-	if changed {
-		h.Publish(e)
 	}
 }
 
@@ -120,15 +125,27 @@ func (h *Hub) Present(topic ID) map[ID]bool {
 	return present
 }
 
-// Presence returns an event that says once more who was here when it was last told, for a stream of the
+// Presence returns the bytes that say once more who was here when it was last told, for a stream of the
 // user that begins; nil when that user has just come, and all will be told soon.
-func (h *Hub) Presence(topic, user ID) *Event {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if t := h.topics[topic]; t != nil && t.told[user] {
-		return &Event{Topic: topic, Kind: KindPresence, Here: slices.Collect(maps.Keys(t.told))}
+func (h *Hub) Presence(topic, user ID) []byte {
+	h.mu.Lock()
+	t := h.topics[topic]
+	if t == nil || !t.told[user] {
+		h.mu.Unlock()
+		return nil
 	}
-	return nil
+	said, at := t.said, t.toldPresence
+	here := slices.Collect(maps.Keys(t.told))
+	h.mu.Unlock()
+	if said == nil {
+		said = h.render(&Event{Topic: topic, Kind: KindPresence, Here: here})
+		h.mu.Lock()
+		if t.toldPresence.Equal(at) {
+			t.said = said
+		}
+		h.mu.Unlock()
+	}
+	return said
 }
 
 // Typing notes that a user who is here is writing in the topic. It counts for five seconds, or until the
@@ -149,6 +166,7 @@ func (h *Hub) Typing(topic, user ID) {
 // tellTyping names who has been writing since it was last told.
 func (h *Hub) tellTyping(t *topic) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	e := &Event{Topic: t.id, Kind: KindTyping}
 	for user, at := range t.typing {
 		switch {
@@ -159,8 +177,7 @@ func (h *Hub) tellTyping(t *topic) {
 		}
 	}
 	t.typists, t.toldTyping = nil, time.Now()
-	h.mu.Unlock()
 	if len(e.Here) > 0 {
-		h.Publish(e)
+		h.queue(t, e)
 	}
 }

@@ -42,6 +42,9 @@ func (b *Block) After(cursor uint64) (bytes []byte, ok bool) {
 	return b.bytes, true
 }
 
+// waitingMost is how many events of a topic wait for their rendering at most.
+const waitingMost = 1024
+
 // blockBytes is about how large a block gets: what does not fit goes into the next.
 const blockBytes = 64 << 10
 
@@ -50,12 +53,8 @@ const blockBytes = 64 << 10
 func (h *Hub) Publish(e *Event) {
 	h.mu.Lock()
 	if t := h.topics[e.Topic]; t != nil {
-		t.waiting = append(t.waiting, e)
 		delete(t.typing, e.Author)
-		if !t.pumping {
-			t.pumping = true
-			go h.pump(t)
-		}
+		h.queue(t, e)
 	}
 	var others []*Subscription
 	if e.Author != (ID{}) {
@@ -67,11 +66,27 @@ func (h *Hub) Publish(e *Event) {
 	h.deliver(unread, others)
 }
 
+// queue gives e to the pump. What it cannot keep up with is dropped: the log has it, and everybody
+// notices the gap. The caller holds h.mu.
+func (h *Hub) queue(t *topic, e *Event) {
+	if len(t.waiting) == waitingMost {
+		t.waiting = slices.Clone(t.waiting[waitingMost/2:])
+	}
+	t.waiting = append(t.waiting, e)
+	if !t.pumping {
+		t.pumping = true
+		go h.pump(t)
+	}
+}
+
 func (h *Hub) pump(t *topic) {
 	for {
 		h.mu.Lock()
 		events := t.waiting
 		t.waiting = nil
+		if h.closed || len(t.listeners) == t.gone {
+			events = nil // nobody listens, and the log may be closed too
+		}
 		t.pumping = len(events) > 0
 		h.mu.Unlock()
 		if len(events) == 0 {

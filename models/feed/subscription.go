@@ -73,7 +73,24 @@ func (s *Subscription) Close() {
 }
 
 // Writing notes that a write begins. One that takes longer than Options.Deadline is aborted.
-func (s *Subscription) Writing() { s.begun.Store(s.hub.clock.Load()) }
+func (s *Subscription) Writing() {
+	s.begun.Store(s.hub.clock.Load())
+	if s.Reason() != Open {
+		s.guard()
+	}
+}
+
+// guard sees to it that what is written when the subscription is over does not hang either: the hub looks
+// at it no more. Of an end and a write that begin together at least one sees the other.
+func (s *Subscription) guard() {
+	if begun := s.begun.Load(); begun > 0 {
+		time.AfterFunc(s.hub.o.Deadline, func() {
+			if s.begun.Load() == begun {
+				s.abort()
+			}
+		})
+	}
+}
 
 // Written notes that it has ended. The next heartbeat is due Options.Beat later.
 func (s *Subscription) Written() {
@@ -82,7 +99,7 @@ func (s *Subscription) Written() {
 }
 
 // Wake asks for a block of KindWake at a moment, give or take a second.
-func (s *Subscription) Wake(at time.Time) { s.wake.Store(at.UnixNano()) }
+func (s *Subscription) Wake(at time.Time) { s.wake.Store(s.hub.since(at)) }
 
 // Watch adds topics whose unread posts the stream wants to know of; its own is none of them. A block
 // of KindUnread follows at once, and one whenever there is something new, at most one a second.
@@ -96,7 +113,9 @@ func (s *Subscription) Watch(topics []ID) {
 		s.hub.watch(s, id)
 	}
 	s.told = time.Now()
-	s.put(unread)
+	if !s.put(unread) {
+		s.hub.end(Slow, s)
+	}
 }
 
 // over notes that the subscription has ended and wakes the stream.
@@ -106,6 +125,7 @@ func (s *Subscription) over(why Reason) {
 	case s.blocks <- nil:
 	default: // it has something to wake up for
 	}
+	s.guard()
 }
 
 func (s *Subscription) abort() {
