@@ -48,17 +48,6 @@ func people(members []models.Person, here map[[16]byte]bool) []views.Person {
 	return list
 }
 
-// present are those of the members who have the room open.
-func present(members []models.Person, here map[[16]byte]bool) []views.Person {
-	var list []views.Person
-	for _, m := range members {
-		if here[m.ID] {
-			list = append(list, person(m.Profile))
-		}
-	}
-	return list
-}
-
 const cardFaces = 5
 
 func card(c models.Card) views.RoomCard {
