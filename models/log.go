@@ -68,7 +68,8 @@ type Entry struct {
 	Payload [32]byte
 	MAC     [32]byte
 
-	genuine bool // its MAC was verified, or made, by this process
+	genuine bool   // its MAC was verified, or made, by this process
+	sealed  []byte // of a post that was just written: its envelope
 }
 
 func (e *Entry) link() cipher.Link {

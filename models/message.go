@@ -97,7 +97,7 @@ func (c *change) post(m Membership, body, clientID string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	e := &Entry{Room: m.Room, Op: OpPost, Target: cipher.MessageTarget(n), Actor: m.User, Payload: cipher.Tag(envelope)}
+	e := &Entry{Room: m.Room, Op: OpPost, Target: cipher.MessageTarget(n), Actor: m.User, Payload: cipher.Tag(envelope), sealed: envelope}
 	if err := c.append(e); err != nil {
 		return 0, err
 	}

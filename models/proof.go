@@ -192,6 +192,14 @@ func (p *proofs) known(room ID) mark {
 // errMoved means that something was changed while it was being read: read again.
 var errMoved = errors.New("this was changed while it was read")
 
+// isChanged reports whether a message is known to have been edited or removed.
+func (p *proofs) isChanged(room ID, n uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, changed := p.of(room).changed[n]
+	return changed
+}
+
 // isLatest checks that an entry about a message is the latest one, as far as is known, by a
 // reader whose transaction began at that moment.
 func (p *proofs) isLatest(e *Entry, since uint64) error {
