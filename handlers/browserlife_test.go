@@ -577,3 +577,56 @@ func TestBrowserAScriptThatComesLateKnowsWhatTheFeedSaid(t *testing.T) {
 	b.says("Good morning")
 	b.hears("Good morning")
 }
+
+// A laptop that wakes up shows its room at once, and much runs by before anybody has looked. The
+// same much is found by whoever opens the room.
+func TestBrowserWhatRunsByAfterASleepStaysUnread(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t, quick)
+	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")
+	for _, missed := range []int{60, 260} { // one by one, and as a refresh
+		r := ada.createRoom("Engine room")
+		grace.join(r)
+		all := numbered(1, 30+missed)
+		o.posts(grace, r, all[:30]...)
+		ada.reads(r)
+		b := ada.browserOf()
+		b.enters(ada, r)
+		b.until("the end in view", atEnd)
+		h := b.hold("/feed?*", false)
+		o.hub.Release(o.store.SessionHash(ada.sid()))
+		waiting := h.next()
+		last := o.posts(grace, r, all[30:]...)
+		h.pass(waiting)
+		h.release()
+		b.until("the newest", fmt.Sprintf(`document.getElementById("m-%d")`, last))
+		first := "message 31"
+		if missed > 200 { // the newest page; the others are above, and come by themselves
+			first = fmt.Sprintf("message %d", len(all)-39)
+			b.until("an older page", `document.querySelectorAll("#messages > li").length > 40`)
+		}
+		b.newAt(first)
+		b.stands()
+		if !b.look(inView) || b.look(atEnd) {
+			b.fail("%d missed: the first of them is not in view", missed)
+		}
+		b.until("what was in sight read, and the rest not", `/^Jump to newest \(\d+ new\)$/.test(document.querySelector("#newest").textContent) && Number(document.querySelector("#newest").textContent.match(/\d+/)) < `+fmt.Sprint(missed))
+		b.click("#newest")
+		b.until("the end in view", atEnd)
+		ada.wantUnreadSoon(r, "0")
+
+		o.posts(grace, r, numbered(1, missed)...)
+		b.open("/rooms")
+		b.open(r.path(""))
+		b.at(r.path(""))
+		if first = "message 1"; missed > 200 {
+			first = fmt.Sprintf("message %d", missed-199)
+			b.until("an older page", `document.querySelectorAll("#messages > li").length > 200`)
+		}
+		b.newAt(first)
+		b.stands()
+		if !b.look(inView) || b.look(atEnd) {
+			b.fail("%d unread: the first of them is not in view", missed)
+		}
+	}
+}

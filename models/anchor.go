@@ -216,8 +216,8 @@ func (s *Store) compareAnchors(ctx context.Context) (kept anchors, back []setBac
 // anchors before anything can.
 func (s *Store) everServed(ctx context.Context) (bool, error) {
 	var used bool
-	err := s.read.WithContext(ctx).Raw(`SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM rooms) OR EXISTS (SELECT 1 FROM room_log)
-		OR EXISTS (SELECT 1 FROM messages) OR EXISTS (SELECT 1 FROM audit_log)`).Row().Scan(&used)
+	err := s.readPool().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM rooms) OR EXISTS (SELECT 1 FROM room_log)
+		OR EXISTS (SELECT 1 FROM messages) OR EXISTS (SELECT 1 FROM audit_log)`).Scan(&used)
 	return used, err
 }
 

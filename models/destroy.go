@@ -92,7 +92,11 @@ func (s *Store) shred(ctx context.Context) {
 // checkpoint moves all pages into the database file and cuts the write-ahead log to nothing.
 // It reports busy when a reader still needs what is in it.
 func (s *Store) checkpoint(ctx context.Context) (busy bool, err error) {
+	pool, err := s.write.DB() // gorm's own Row panics when a statement cannot be prepared any more
+	if err != nil {
+		return false, err
+	}
 	var blocked, log, done int
-	err = s.write.WithContext(ctx).Raw("PRAGMA wal_checkpoint(TRUNCATE)").Row().Scan(&blocked, &log, &done)
+	err = pool.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &log, &done)
 	return blocked != 0, err
 }

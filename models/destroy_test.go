@@ -2,6 +2,7 @@ package models
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -213,5 +214,16 @@ func TestADestroyedRoomThatIsPutBackIsNoticed(t *testing.T) {
 				t.Errorf("Grace is a member of the destroyed room: %+v", m)
 			}
 		})
+	}
+}
+
+// The store may be closed while a room is still being taken out of the write-ahead log.
+func TestACheckpointThatIsCalledOffIsAnErrorAndNothingElse(t *testing.T) {
+	t.Parallel()
+	m := openMeeting(t)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := m.checkpoint(over); !errors.Is(err, context.Canceled) {
+		t.Errorf("it answers %v", err)
 	}
 }

@@ -340,9 +340,12 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 			return err
 		}
 		v.Rendering = &Rendering{}
-		unread, err := s.unread(ctx, db, m.User, m.Room)
-		if err != nil || len(unread) == 0 {
-			return errors.Join(err, errNotFound)
+		unread, err := readUnread(ctx, db, unreadHere, m.User, m.Room)
+		if err != nil {
+			return err
+		}
+		if len(unread) == 0 {
+			return errNotFound
 		}
 		v.Unread, v.Mark = unread[0].Count, unread[0].Mark
 		v.Page, err = s.page(ctx, db, m, names, room.head.n, room.head.n+1, v.Mark)

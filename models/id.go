@@ -69,11 +69,13 @@ type number int64
 func (n *number) Scan(v any) error {
 	i, ok := v.(int64)
 	if !ok {
-		i = math.MinInt64
+		i = noNumber
 	}
 	*n = number(i)
 	return nil
 }
+
+const noNumber = math.MinInt64
 
 // within reports whether a number is from 0 to most.
 func (n number) within(most int64) bool { return n >= 0 && int64(n) <= most }

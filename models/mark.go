@@ -1,9 +1,11 @@
 package models
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"gorm.io/gorm"
 )
@@ -23,88 +25,68 @@ type Unread struct {
 	Mark  uint64 // everything up to this entry is read
 }
 
-// unreadColumns are the columns of an unreadRow, for into.
+// What is read for it: an index lookup in each of four tables, for each room.
 const (
-	unreadColumns = "SELECT k.room_id, k.n, k.posts, r.head_n, l.posts FROM marks k " +
-		"JOIN rooms r ON r.id = k.room_id LEFT JOIN room_log l ON l.room_id = k.room_id AND l.n = r.head_n "
-	unreadEverywhere = unreadColumns + "WHERE k.user_id = ?"
-	unreadHere       = unreadColumns + "WHERE k.room_id = ? AND k.user_id = ?"
+	unreadEverywhere = "SELECT m.room_id, k.n, k.posts, r.head_n, l.posts FROM memberships m JOIN rooms r ON r.id = m.room_id " +
+		"LEFT JOIN room_log l ON l.room_id = m.room_id AND l.n = r.head_n " +
+		"LEFT JOIN marks k ON k.room_id = m.room_id AND k.user_id = m.user_id WHERE m.user_id = ?"
+	unreadHere = unreadEverywhere + " AND m.room_id = ?"
 )
 
-// Unread tells what the user has not read, for every room that the user is a member of, or for
-// those that are named. The rooms stand in the order of their ids.
-func (s *Store) Unread(ctx context.Context, user ID, rooms ...ID) ([]Unread, error) {
+// Unread tells what the user has not read of every room that the user is a member of, in the
+// order of their ids.
+func (s *Store) Unread(ctx context.Context, user ID) ([]Unread, error) {
 	var list []Unread
 	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
-		var err error
-		list, err = s.unread(ctx, db, user, rooms...)
-		return err
+		found, err := readUnread(ctx, db, unreadEverywhere, user)
+		if err != nil {
+			return err
+		}
+		list = nil
+		for _, u := range found {
+			_, err := s.membership(ctx, db, u.Room, user)
+			if KindOf(err) == NotFound {
+				continue // the log does not know of it
+			}
+			if err != nil {
+				return err
+			}
+			list = append(list, u)
+		}
+		return nil
 	})
+	slices.SortFunc(list, func(a, b Unread) int { return bytes.Compare(a.Room[:], b.Room[:]) })
 	return list, err
 }
 
-func (s *Store) unread(ctx context.Context, db gorm.ConnPool, user ID, rooms ...ID) (list []Unread, err error) {
-	var mine []Membership
-	marks := map[ID]Unread{}
-	if len(rooms) == 0 {
-		if mine, err = s.memberships(ctx, db, "m.user_id = ?", user); err == nil {
-			err = readUnread(ctx, db, marks, unreadEverywhere, user)
-		}
-	}
-	for _, room := range rooms {
-		var found Membership
-		if found, err = s.membership(ctx, db, room, user); KindOf(err) == NotFound {
-			err = nil
-			continue
-		}
-		if err == nil {
-			err = readUnread(ctx, db, marks, unreadHere, room, user)
-		}
-		if err != nil {
-			break
-		}
-		mine = append(mine, found)
-	}
+// readUnread reads what a query finds, for memberships that have to be verified.
+func readUnread(ctx context.Context, db gorm.ConnPool, query string, args ...any) ([]Unread, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range mine {
-		u, ok := marks[m.Room]
-		if !ok { // nothing is known, so nothing is claimed
-			head, err := headMark(ctx, db, m.Room)
-			if err != nil {
-				return nil, err
-			}
-			u = Unread{Room: m.Room, Mark: head.n}
-		}
-		list = append(list, u)
-	}
-	return list, nil
-}
-
-// readUnread reads what the query finds into a table by room.
-func readUnread(ctx context.Context, db gorm.ConnPool, into map[ID]Unread, query string, args ...any) error {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
 	defer rows.Close()
+	var list []Unread
 	for rows.Next() {
 		var room ID
 		var n, posts, headN, headPosts number
 		if err := rows.Scan(&room, &n, &posts, &headN, &headPosts); err != nil {
-			return err
+			return nil, err
 		}
-		into[room] = unreadBetween(room, n, posts, headN, headPosts)
+		list = append(list, unreadBetween(room, n, posts, headN, headPosts))
 	}
-	return rows.Err()
+	return list, rows.Err()
 }
 
 // unreadBetween subtracts, whatever the numbers are: a mark lies between 0 and the end of the
-// log, and between two entries there are no more posts than entries.
+// log, and between two entries there are no more posts than entries. Without a mark nothing is
+// known, and so nothing is claimed.
 func unreadBetween(room ID, n, posts, headN, headPosts number) Unread {
 	headN = max(headN, 0)
 	headPosts = min(max(headPosts, 0), headN)
+	if n == noNumber || posts == noNumber {
+		return Unread{Room: room, Mark: uint64(headN)}
+	}
 	n, posts = min(max(n, 0), headN), min(max(posts, 0), headPosts)
 	return Unread{Room: room, Count: uint64(min(headPosts-posts, headN-n)), Mark: uint64(n)}
 }

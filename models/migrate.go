@@ -138,7 +138,6 @@ CREATE TABLE marks (                  -- what members have read; no key guards t
 	posts   INTEGER NOT NULL           -- and how many posts there were up to it
 );
 CREATE UNIQUE INDEX marks_room_user ON marks (room_id, user_id);
-CREATE INDEX marks_user ON marks (user_id);
 INSERT INTO marks (room_id, user_id, n, posts)   -- nothing is unread to begin with
 	SELECT m.room_id, m.user_id, r.head_n, l.posts FROM memberships m
 	JOIN rooms r ON r.id = m.room_id JOIN room_log l ON l.room_id = m.room_id AND l.n = r.head_n;

@@ -187,8 +187,8 @@ func (s *Store) Rooms(ctx context.Context, user ID) ([]Card, error) {
 		if err != nil {
 			return err
 		}
-		marks := map[ID]Unread{}
-		if err := readUnread(ctx, db, marks, unreadEverywhere, user); err != nil {
+		unread, err := readUnread(ctx, db, unreadEverywhere, user)
+		if err != nil {
 			return err
 		}
 		for _, m := range mine {
@@ -196,7 +196,9 @@ func (s *Store) Rooms(ctx context.Context, user ID) ([]Card, error) {
 			if err != nil {
 				return err
 			}
-			card.Unread = marks[m.Room].Count
+			if i := slices.IndexFunc(unread, func(u Unread) bool { return u.Room == m.Room }); i >= 0 {
+				card.Unread = unread[i].Count
+			}
 			cards = append(cards, card)
 		}
 		return nil

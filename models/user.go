@@ -143,8 +143,8 @@ func (s *Store) passwordFits(ctx context.Context, row userRow, known bool, passw
 
 // spareCode returns the stored hash of a recovery code of the user, nil when it is none.
 func (s *Store) spareCode(ctx context.Context, user ID, code string) (found []byte, err error) {
-	err = s.read.WithContext(ctx).Raw("SELECT hash FROM recovery_codes WHERE user_id = ? AND hash = ?",
-		user, s.service.RecoveryHash(user, normalSymbols(code))).Row().Scan(&found)
+	err = s.readPool().QueryRowContext(ctx, "SELECT hash FROM recovery_codes WHERE user_id = ? AND hash = ?",
+		user, s.service.RecoveryHash(user, normalSymbols(code))).Scan(&found)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

@@ -28,6 +28,12 @@ function after(number) {
 	return found;
 }
 
+// begin is where the line belongs: after what was read, or above all that is there when what was
+// read is further up; older pages do not carry it away.
+function begin() {
+	return Math.max(seen, n(list.firstElementChild) - 1);
+}
+
 // draw puts the line above the first new message. It is an attribute of that message.
 function draw() {
 	const before = list.querySelector("[data-new]");
@@ -48,9 +54,11 @@ function look() {
 		if (li) seen = Math.max(seen, n(li));
 	}
 	const count = after(seen).length;
-	list.dataset.unread = count;
-	list.dataset.seen = seen;
-	button.textContent = count ? `Jump to newest (${count} new)` : "Jump to newest";
+	if (list.dataset.seen !== String(seen)) list.dataset.seen = seen;
+	if (list.dataset.unread !== String(count)) {
+		list.dataset.unread = count;
+		button.textContent = count ? `Jump to newest (${count} new)` : "Jump to newest";
+	}
 	if (seen > known && !timer) timer = setTimeout(tell, Math.max(0, sent + every - performance.now()));
 }
 
@@ -73,7 +81,7 @@ function changed(changes) {
 	top = Math.max(top, n(list.lastElementChild));
 	const all = after(seen);
 	if (came.some((li) => li.dataset.author === list.dataset.me) && scroller.stuck) line = 0;
-	else if (all.length && all.every((li) => came.includes(li)) && (away() || !scroller.stuck)) line = seen;
+	else if (all.length && all.every((li) => came.includes(li)) && (away() || !scroller.stuck)) line = begin();
 	draw();
 	look();
 }
@@ -91,7 +99,7 @@ function elsewhere() {
 if (talk) customElements.whenDefined("message-list").then(() => {
 	scroller = document.getElementById("scroller");
 	seen = known = Number(list.dataset.mark);
-	if (list.dataset.new) line = seen;
+	if (list.dataset.new) line = begin();
 	top = n(list.lastElementChild);
 	draw();
 	scroller.open(list.querySelector("[data-new]"));
@@ -104,6 +112,9 @@ if (talk) customElements.whenDefined("message-list").then(() => {
 		look();
 		setTimeout(look, grace);
 	});
+	for (const act of ["wheel", "pointerdown", "keydown"]) { // somebody is there after all
+		document.addEventListener(act, () => { back = -grace; away(); }, { passive: true, capture: true });
+	}
 	document.addEventListener("visibilitychange", () => { look(); tell(); });
 	window.addEventListener("pagehide", tell);
 	// Whoever logs out or leaves the room may not tell any more.

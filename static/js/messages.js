@@ -102,7 +102,7 @@ customElements.define("message-list", class extends HTMLElement {
 		let fresh = null;
 		const { away, seen } = this.list.dataset;
 		for (let li = this.list.lastElementChild; away && li?.id.slice(2) > Number(seen); li = li.previousElementSibling) fresh = li;
-		const room = fresh ? Math.max(0, this.above(fresh)) : Infinity;
+		const room = fresh ? this.above(fresh) : Infinity;
 		this.scrollTop = Math.min(this.scrollHeight - this.clientHeight, this.scrollTop + room);
 		this.last = this.scrollTop;
 		this.stuck = this.scrollHeight - this.scrollTop - this.clientHeight < 40;
