@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -41,6 +42,8 @@ type stream struct {
 	w       http.ResponseWriter // below echo's, which would count bytes
 	control *http.ResponseController
 	over    sync.Mutex // held while a write is aborted, and for good once the request is over
+	conn    net.Conn   // below TLS; nil when it is not known
+	alone   bool       // nobody else uses the connection
 }
 
 // errOver ends a stream: there is nobody left to write to, or nothing more to say.
@@ -93,6 +96,8 @@ func (a *App) listen(c echo.Context, m models.Membership) error {
 	place := r.Context().Value(streamKey{}).(**stream)
 	s.w = c.Response().Writer
 	s.control = http.NewResponseController(s.w)
+	s.conn, _ = r.Context().Value(connKey{}).(net.Conn)
+	s.alone = s.conn != nil && r.ProtoMajor == 1
 	var err error
 	s.sub, err = a.o.Hub.Subscribe(feed.Listener{Topic: m.Room, User: v.user.ID, Session: v.session, Address: addressKey(c), Abort: s.abort})
 	if err != nil {
@@ -320,10 +325,24 @@ func (s *stream) send(frame []byte) error {
 }
 
 // abort makes a write that hangs fail. It must not touch the response once the request is over.
+// Under HTTP/2 the deadline ends only a write that waits for the window of its stream.
 func (s *stream) abort() {
 	if s.over.TryLock() {
 		defer s.over.Unlock()
 		s.control.SetWriteDeadline(time.Unix(1, 0))
-		unhang(s.ctx)
+		if s.alone {
+			s.conn.Close()
+		} else if s.conn != nil {
+			time.AfterFunc(time.Second, s.hangUp)
+		}
+	}
+}
+
+// hangUp closes the connection in which an aborted stream still hangs. It says nothing: TLS would
+// wait for seconds to say goodbye to somebody who takes nothing.
+func (s *stream) hangUp() {
+	if s.over.TryLock() {
+		defer s.over.Unlock()
+		s.conn.Close()
 	}
 }

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"time"
@@ -13,7 +14,7 @@ import (
 // aborts writes that hang. Shutdown ends the streams first.
 //
 // Under HTTP/2 a write can hang in the connection, where the deadline of a stream does not reach
-// it: a connection that answers no ping is closed, and a stream that hangs frees its own (unhang).
+// it: a connection that answers no ping is closed, and a stream that hangs closes its own (hangUp).
 // (WriteByteTimeout would set two deadlines for each write, and cost a sixteenth of all.)
 func NewServer(o Options) *http.Server {
 	s := &http.Server{
@@ -25,20 +26,15 @@ func NewServer(o Options) *http.Server {
 			SendPingTimeout: 30 * time.Second,
 			PingTimeout:     15 * time.Second,
 		},
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if secure, ok := c.(*tls.Conn); ok {
+				c = secure.NetConn()
+			}
+			return context.WithValue(ctx, connKey{}, c)
+		},
 	}
 	s.RegisterOnShutdown(o.Hub.Close)
 	return s
 }
 
-type connKey struct{}
-
-// unhang makes a write fail that hangs in the connection of a request, and leaves the connection
-// alone when none does.
-func unhang(ctx context.Context) {
-	const soon = time.Second
-	if c, ok := ctx.Value(connKey{}).(net.Conn); ok {
-		c.SetWriteDeadline(time.Now().Add(soon))
-		time.AfterFunc(soon+soon/2, func() { c.SetWriteDeadline(time.Time{}) })
-	}
-}
+type connKey struct{} // of a request's connection, below TLS
