@@ -22,7 +22,8 @@ const (
 	feedRoute    = "/rooms/:room/feed"
 	ownFeedRoute = "/feed"
 
-	farBehind = 200 // entries; further than this, one refresh is cheaper than the replay
+	farBehind    = 200       // entries; further than this, one refresh is cheaper than the replay
+	catchUpBytes = 128 << 10 // about how much of the log a stream holds while it catches up
 )
 
 func isFeed(c echo.Context) bool { return c.Path() == feedRoute || c.Path() == ownFeedRoute }
@@ -174,7 +175,9 @@ func cursorOf(r *http.Request) uint64 {
 }
 
 // catchUp sends what the log holds after the cursor, page by page. A listener who is too far
-// behind, or whose numbers belong to another log, gets the newest page instead.
+// behind, or whose numbers belong to another log, gets the newest page instead. Of entries that
+// are large only some are sent before the log is asked again: otherwise listeners who do not
+// read would hold megabytes each.
 func (s *stream) catchUp() error {
 	members := false // whether what is sent changes who is a member
 	for {
@@ -194,6 +197,9 @@ func (s *stream) catchUp() error {
 			page = append(page, frame...)
 			members = members || e.Op.OfMember()
 			s.cursor = e.N
+			if len(page) >= catchUpBytes {
+				break
+			}
 		}
 		if len(page) > 0 {
 			if err := s.write(page); err != nil {
