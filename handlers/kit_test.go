@@ -42,8 +42,8 @@ type settings struct {
 	registration   string
 	idle, lifetime time.Duration
 	scale          int
-	moment         time.Duration // how often who is here and who is writing is told at most
-	fullHashes     bool          // passwords cost what they cost in earnest
+	fullHashes     bool // passwords cost what they cost in earnest
+	hub            feed.Options
 }
 
 // clock is the server's idea of the time: the real one, moved on by tests.
@@ -84,7 +84,7 @@ func openOffice(t *testing.T, change ...func(*settings)) *office {
 func (o *office) start(address string) {
 	o.t.Helper()
 	logger := slog.New(slog.NewTextHandler(o.log, nil))
-	o.hub = feed.New(feed.Options{Moment: o.set.moment})
+	o.hub = feed.New(o.set.hub)
 	var err error
 	o.store, err = models.Open(models.Options{
 		Dir: o.dir, Hub: o.hub, Log: logger, Now: o.clock.now, LimitScale: o.set.scale,

@@ -23,7 +23,7 @@ func bothHere(e event) bool {
 // The throttle is for the others' sake; who types too fast must not notice it.
 func TestTypingIsToldOnceASecondAndNeverAnError(t *testing.T) {
 	t.Parallel()
-	o := openOffice(t, func(s *settings) { s.moment = time.Millisecond }) // so that each notice would be told
+	o := openOffice(t, func(s *settings) { s.hub.Moment = time.Millisecond }) // so that each notice would be told
 	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")
 	r := ada.createRoom("Engine room")
 	grace.join(r)
