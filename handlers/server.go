@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"runtime"
+	"syscall"
 	"time"
 )
 
@@ -30,6 +32,7 @@ func NewServer(o Options) *http.Server {
 			if secure, ok := c.(*tls.Conn); ok {
 				c = secure.NetConn()
 			}
+			expectAnswers(c)
 			return context.WithValue(ctx, connKey{}, c)
 		},
 	}
@@ -38,3 +41,23 @@ func NewServer(o Options) *http.Server {
 }
 
 type connKey struct{} // of a request's connection, below TLS
+
+const (
+	silenceDeadline = 45 * time.Second // what HTTP/2 takes to give up
+	tcpUserTimeout  = 18               // TCP_USER_TIMEOUT of Linux, which package syscall does not name
+)
+
+// expectAnswers makes a connection fail whose peer acknowledges nothing for silenceDeadline.
+// HTTP/1.1 has no ping, and TCP alone goes on for a quarter of an hour: for so long somebody who
+// has closed a laptop would still be here.
+func expectAnswers(c net.Conn) {
+	socket, ok := c.(syscall.Conn)
+	if !ok || runtime.GOOS != "linux" {
+		return
+	}
+	if raw, err := socket.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { // where it fails, TCP's own patience decides
+			syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(silenceDeadline.Milliseconds()))
+		})
+	}
+}
