@@ -227,7 +227,7 @@ func BenchmarkFeedRestart(b *testing.B) {
 			p, guests := install(b, 1+listeners, 2*logins)
 			p.start()
 			quiet := p.logins(guests[:logins])
-			v := &crowd{trust: p.trust, path: p.feed()}
+			v := &crowd{trust: p.trust, path: p.feed(), rush: true}
 			v.enter(b, listeners, p.Address, func(i int) string { return p.Cookies[1+i] })
 			time.Sleep(3 * time.Second) // all have been told who is here
 			posted := 0
