@@ -169,6 +169,7 @@ func serve(order string) (place, error) {
 	at := place{Cookies: make([]string, p.Sessions)}
 	server := bare()
 	if p.Kind == "conclave" {
+		debug.SetGCPercent(50) // as main does
 		if server, err = furnish(p, &at, logger, keeper.Serves); err != nil {
 			return at, err
 		}

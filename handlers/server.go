@@ -25,8 +25,9 @@ func NewServer(o Options) *http.Server {
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		HTTP2: &http.HTTP2Config{
-			SendPingTimeout: 30 * time.Second,
-			PingTimeout:     15 * time.Second,
+			MaxEncoderHeaderTableSize: 1, // what it remembers to save bytes would be 2 KiB for each who only listens
+			SendPingTimeout:           30 * time.Second,
+			PingTimeout:               15 * time.Second,
 		},
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if secure, ok := c.(*tls.Conn); ok {

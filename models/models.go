@@ -10,6 +10,9 @@
 // verbs that take a Membership: View, Older, After, Open. Holding a Membership is the
 // permission; Member makes one, from a row that the room's log confirms.
 //
+// What was read is kept with the state of the database that it was read in, and with the bytes
+// that it was verified from (kept.go); nothing is believed for having been read once.
+//
 // A person becomes a user in two steps, Register and Confirm (user.go), signs in through
 // Authenticate, and stays signed in through a session row (session.go).
 package models
