@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -392,19 +393,22 @@ func heap() int64 {
 	return int64(m.HeapInuse)
 }
 
-// growth runs f and returns by how much the heap has grown meanwhile, at most.
+// growth runs f and returns by how much the heap has grown meanwhile, at most, over six looks in
+// a row: what is garbage by the time of the next look was not held by anybody.
 func growth(f func()) (most int64) {
 	before, done := heap(), make(chan struct{})
 	go func() {
 		defer close(done)
 		f()
 	}()
-	for {
+	var looks [6]int64
+	for i := 0; ; i++ {
+		looks[i%len(looks)] = heap() - before
+		most = max(most, slices.Min(looks[:]))
 		select {
 		case <-done:
-			return max(most, heap()-before)
+			return most
 		case <-time.After(50 * time.Millisecond):
-			most = max(most, heap()-before)
 		}
 	}
 }
