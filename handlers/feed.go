@@ -42,9 +42,11 @@ type stream struct {
 
 	w       http.ResponseWriter // below echo's, which would count bytes
 	control *http.ResponseController
-	over    sync.Mutex // held while a write is aborted, and for good once the request is over
-	conn    net.Conn   // below TLS; nil when it is not known
-	alone   bool       // nobody else uses the connection
+	writing chan struct{}    // full while somebody writes, and for good once the request is over
+	work    chan *feed.Block // what the stream's own goroutine must do; the turn to write comes with it
+	over    sync.Mutex       // held while a write is aborted, and for good once the request is over
+	conn    net.Conn         // below TLS; nil when it is not known
+	alone   bool             // nobody else uses the connection
 }
 
 // errOver ends a stream: there is nobody left to write to, or nothing more to say.
@@ -99,8 +101,10 @@ func (a *App) listen(c echo.Context, m models.Membership) error {
 	s.control = http.NewResponseController(s.w)
 	s.conn, _ = r.Context().Value(connKey{}).(net.Conn)
 	s.alone = s.conn != nil && r.ProtoMajor == 1
+	s.writing, s.work = make(chan struct{}, 1), make(chan *feed.Block, 1)
+	s.writing <- struct{}{} // until the page is up to date
 	var err error
-	s.sub, err = a.o.Hub.Subscribe(feed.Listener{Topic: m.Room, User: v.user.ID, Session: v.session, Address: addressKey(c), Abort: s.abort})
+	s.sub, err = a.o.Hub.Subscribe(feed.Listener{Topic: m.Room, User: v.user.ID, Session: v.session, Address: addressKey(c), Drain: s.drain, Abort: s.abort})
 	if err != nil {
 		return &models.Error{Kind: models.Limited, Msg: "Too many pages of this server are open. Close some of them.", Err: err, Wait: 5 * time.Second}
 	}
@@ -249,26 +253,63 @@ func (s *stream) gone(err error) error {
 	return err
 }
 
-// follow sends what happens from now on. What is more than writing happens aside.
-func (s *stream) follow() (err error) {
-	for err == nil {
-		b := s.sub.Next()
-		if b == nil {
-			return errOver
-		}
-		bytes, ok := b.After(s.cursor)
-		switch {
-		case b.Kind == feed.KindWake:
-			aside(func() { err = s.stillSignedIn() })
-		case b.Kind == feed.KindUnread:
-			aside(func() { err = s.unread() })
-		case b.Last() > 0 && !ok: // the log knows more
-			aside(func() { err = s.catchUp() })
-		case len(bytes) > 0:
-			if err = s.write(bytes); err == nil {
-				s.cursor = max(s.cursor, b.Last())
+// follow sends what happens from now on, until the turn to write is this goroutine's for good.
+func (s *stream) follow() error {
+	<-s.writing
+	for s.drain(); s.sub.Reason() == feed.Open; s.drain() {
+		select {
+		case b := <-s.work:
+			err := s.do(b)
+			if err != nil {
+				return err
 			}
+			<-s.writing
+		case <-s.sub.Woken():
 		}
+	}
+	select {
+	case s.writing <- struct{}{}:
+	case <-s.work:
+	}
+	return errOver
+}
+
+// drain writes what waits, unless somebody else is at it: who then looks again. It may run in any
+// goroutine, and leaves to the stream's own what is more than writing.
+func (s *stream) drain() {
+	for {
+		select {
+		case s.writing <- struct{}{}:
+		default:
+			return
+		}
+		for b := s.sub.Take(); b != nil; b = s.sub.Take() {
+			bytes, ok := b.After(s.cursor)
+			if b.Kind == feed.KindWake || b.Kind == feed.KindUnread || b.Last() > 0 && !ok {
+				s.work <- b
+				return
+			}
+			if len(bytes) > 0 && s.write(bytes) != nil {
+				s.sub.Close()
+			}
+			s.cursor = max(s.cursor, b.Last())
+		}
+		<-s.writing
+		if !s.sub.Waiting() {
+			return
+		}
+	}
+}
+
+// do is what needs more than writing; it happens aside.
+func (s *stream) do(b *feed.Block) (err error) {
+	switch b.Kind {
+	case feed.KindWake:
+		aside(func() { err = s.stillSignedIn() })
+	case feed.KindUnread:
+		aside(func() { err = s.unread() })
+	default: // a gap: the log knows more
+		aside(func() { err = s.catchUp() })
 	}
 	return err
 }

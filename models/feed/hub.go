@@ -107,7 +107,7 @@ func (h *Hub) Subscribe(l Listener) (*Subscription, error) {
 		go h.lookRound(h.stop)
 	}
 
-	s := &Subscription{Listener: l, hub: h, blocks: make(chan *Block, limits.Queue), place: len(h.all)}
+	s := &Subscription{Listener: l, hub: h, blocks: make(chan *Block, limits.Queue), woken: make(chan struct{}, 1), place: len(h.all)}
 	s.wrote.Store(h.clock.Load())
 	h.all = append(h.all, s)
 	h.sessions[l.Session] = append(h.sessions[l.Session], s)

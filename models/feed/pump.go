@@ -131,7 +131,7 @@ func (h *Hub) block(events []*Event) (*Block, []*Event) {
 	return b, nil
 }
 
-// deliver puts a block into every queue and cuts off whose is full.
+// deliver puts a block into every queue, cuts off whose is full, and lets it be written.
 func (h *Hub) deliver(b *Block, listeners []*Subscription) {
 	var slow []*Subscription
 	for _, s := range listeners {
@@ -141,7 +141,14 @@ func (h *Hub) deliver(b *Block, listeners []*Subscription) {
 	}
 	if len(slow) > 0 {
 		h.mu.Lock()
-		defer h.mu.Unlock()
 		h.end(Slow, slow...)
+		h.mu.Unlock()
+	}
+	if len(listeners) >= manyListeners {
+		drain(listeners)
+		return
+	}
+	for _, s := range listeners {
+		s.nudge()
 	}
 }

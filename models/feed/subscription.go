@@ -19,6 +19,7 @@ type Subscription struct {
 	hub    *Hub
 	blocks chan *Block
 	size   atomic.Int64 // bytes in blocks
+	woken  chan struct{}
 	reason atomic.Int32
 
 	begun   atomic.Int64 // when the write that is going on began, by the hub's clock; 0: none is
@@ -60,6 +61,38 @@ func (s *Subscription) Next() *Block {
 		}
 	}
 	return nil
+}
+
+// Take is Next without waiting: it also returns nil when nothing waits.
+func (s *Subscription) Take() *Block {
+	for s.Reason() == Open {
+		select {
+		case b := <-s.blocks:
+			if b == nil {
+				continue
+			}
+			s.size.Add(-int64(len(b.bytes)))
+			if s.Reason() == Open {
+				return b
+			}
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// Waiting reports whether there is something to take.
+func (s *Subscription) Waiting() bool { return s.Reason() == Open && len(s.blocks) > 0 }
+
+// Woken says that something may wait, or that the subscription is over, to a stream that has Drain.
+func (s *Subscription) Woken() <-chan struct{} { return s.woken }
+
+func (s *Subscription) nudge() {
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
 }
 
 // Reason says why the subscription is over; Open while it is not.
@@ -125,6 +158,7 @@ func (s *Subscription) over(why Reason) {
 	case s.blocks <- nil:
 	default: // it has something to wake up for
 	}
+	s.nudge()
 	s.guard()
 }
 
