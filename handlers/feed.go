@@ -153,7 +153,9 @@ func (s *stream) begin() error {
 			}
 		}
 	}
-	rooms, err := s.a.o.Store.RoomIDs(s.ctx, s.user)
+	var rooms []feed.ID
+	var err error
+	s.read(func() { rooms, err = s.a.o.Store.RoomIDs(s.ctx, s.user) })
 	if err != nil {
 		return err
 	}
@@ -178,39 +180,26 @@ func cursorOf(r *http.Request) uint64 {
 	return n
 }
 
-// catchUp sends what the log holds after the cursor, page by page. A listener who is too far
-// behind, or whose numbers belong to another log, gets the newest page instead. Of entries that
-// are large only some are sent before the log is asked again: otherwise listeners who do not
-// read would hold megabytes each.
+// catchUp sends what the log holds after the cursor, stretch by stretch. A listener who is too far
+// behind, or whose numbers belong to another log, gets the newest page instead.
 func (s *stream) catchUp() error {
 	members := false // whether what is sent changes who is a member
 	for {
-		entries, head, log, err := s.a.o.Store.After(s.ctx, s.m, s.cursor)
-		if err != nil {
+		var l stretch
+		var err error
+		s.read(func() { l, err = s.stretch() })
+		switch {
+		case err != nil:
 			return s.gone(err)
-		}
-		if s.cursor > head || head-s.cursor > farBehind || s.log != "" && s.log != log {
+		case l.far:
 			return s.refresh()
-		}
-		var page []byte
-		for _, e := range entries {
-			frame := s.a.entryFrame(s.ctx, e)
-			if frame == nil {
-				return errors.New("an entry could not be rendered")
-			}
-			page = append(page, frame...)
-			members = members || e.Op.OfMember()
-			s.cursor = e.N
-			if len(page) >= catchUpBytes {
-				break
-			}
-		}
-		if len(page) > 0 {
-			if err := s.write(page); err != nil {
+		case len(l.bytes) > 0:
+			if err := s.write(l.bytes); err != nil {
 				return err
 			}
 		}
-		if s.cursor >= head || len(entries) == 0 {
+		s.cursor, members = l.last, members || l.members
+		if l.end {
 			break
 		}
 	}
@@ -218,6 +207,48 @@ func (s *stream) catchUp() error {
 		return s.members()
 	}
 	return nil
+}
+
+// stretch is a piece of the log after a stream's cursor.
+type stretch struct {
+	bytes   []byte
+	last    uint64 // the number that it reaches to
+	end     bool   // which is that of the log
+	far     bool   // the newest page should be sent instead
+	members bool   // it changes who is a member
+}
+
+// stretch reads and renders the next one. Of entries that are large it takes only some: otherwise
+// listeners who do not read would hold megabytes each.
+func (s *stream) stretch() (stretch, error) {
+	entries, head, log, err := s.a.o.Store.After(s.ctx, s.m, s.cursor)
+	if err != nil {
+		return stretch{}, err
+	}
+	l := stretch{last: s.cursor, far: s.cursor > head || head-s.cursor > farBehind || s.log != "" && s.log != log}
+	for _, e := range entries {
+		if l.far || len(l.bytes) >= catchUpBytes {
+			break
+		}
+		frame := s.a.entryFrame(s.ctx, e)
+		if frame == nil {
+			return l, errors.New("an entry could not be rendered")
+		}
+		l.bytes, l.last, l.members = append(l.bytes, frame...), e.N, l.members || e.Op.OfMember()
+	}
+	l.end = l.last >= head || len(entries) == 0
+	return l, nil
+}
+
+// readersAtOnce is how many streams read and render at the same time. When thousands come back after
+// a restart, a login must not wait behind all of them.
+const readersAtOnce = 4
+
+// read runs f, which must not write to the listener, when it is this stream's turn.
+func (s *stream) read(f func()) {
+	s.a.reading <- struct{}{}
+	defer func() { <-s.a.reading }()
+	f()
 }
 
 // refresh replaces the whole list by the newest page.
@@ -325,7 +356,9 @@ func (s *stream) stillSignedIn() error {
 
 // unread sends what has changed since it was last said; the first time all.
 func (s *stream) unread() error {
-	list, err := s.a.o.Store.Unread(s.ctx, s.user)
+	var list []models.Unread
+	var err error
+	s.read(func() { list, err = s.a.o.Store.Unread(s.ctx, s.user) })
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ type App struct {
 	sessions *scs.SessionManager
 	origins  *http.CrossOriginProtection
 	limits   limits
+	reading  chan struct{} // full when as many streams read as may at once
 }
 
 // New returns the whole application, which is one handler.
@@ -45,7 +46,7 @@ func New(o Options) *App {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &App{o: o, sessions: newSessions(o), origins: http.NewCrossOriginProtection(), limits: newLimits(o.LimitScale)}
+	a := &App{o: o, sessions: newSessions(o), origins: http.NewCrossOriginProtection(), limits: newLimits(o.LimitScale), reading: make(chan struct{}, readersAtOnce)}
 	o.Hub.Render(a.renderEvent)
 	e := echo.New()
 	a.routes = e
