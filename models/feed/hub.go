@@ -212,6 +212,7 @@ func (h *Hub) Unread(user ID) {
 	}
 	h.mu.Unlock()
 	h.deliver(unread, streams)
+	wake(streams)
 }
 
 // What needs no rendering.
@@ -279,16 +280,19 @@ func (h *Hub) look() {
 	h.mu.Unlock()
 
 	h.deliver(unread, told)
+	wake(told)
 	for _, s := range all {
 		if begun := s.begun.Load(); begun > 0 && now-begun > int64(h.o.Deadline) {
 			s.abort()
 		}
 		if wake := s.wake.Load(); wake > 0 && wake <= now && s.wake.CompareAndSwap(wake, 0) {
 			h.deliver(wakeUp, []*Subscription{s})
+			s.nudge()
 		}
 		if now-s.wrote.Load() >= int64(h.o.Beat) {
 			s.wrote.Store(now)
 			h.deliver(beat, []*Subscription{s})
+			s.nudge()
 		}
 	}
 }

@@ -64,6 +64,7 @@ func (h *Hub) Publish(e *Event) {
 	}
 	h.mu.Unlock()
 	h.deliver(unread, others)
+	wake(others)
 }
 
 // queue gives e to the pump. What it cannot keep up with is dropped: the log has it, and everybody
@@ -96,9 +97,14 @@ func (h *Hub) pump(t *topic) {
 			var b *Block
 			b, events = h.block(events)
 			h.mu.RLock()
-			listeners := t.listeners
+			listeners, quiet := t.listeners, len(b.ends) < 2 && len(events)+len(t.waiting) == 0
 			h.mu.RUnlock()
 			h.deliver(b, listeners)
+			if quiet && len(listeners) >= manyListeners {
+				drain(listeners)
+			} else {
+				wake(listeners)
+			}
 		}
 		time.Sleep(h.o.Gather)
 	}
@@ -131,7 +137,7 @@ func (h *Hub) block(events []*Event) (*Block, []*Event) {
 	return b, nil
 }
 
-// deliver puts a block into every queue, cuts off whose is full, and lets it be written.
+// deliver puts a block into every queue and cuts off whose is full.
 func (h *Hub) deliver(b *Block, listeners []*Subscription) {
 	var slow []*Subscription
 	for _, s := range listeners {
@@ -144,11 +150,11 @@ func (h *Hub) deliver(b *Block, listeners []*Subscription) {
 		h.end(Slow, slow...)
 		h.mu.Unlock()
 	}
-	if len(listeners) >= manyListeners {
-		drain(listeners)
-		return
-	}
-	for _, s := range listeners {
+}
+
+// wake lets every stream write what waits for it.
+func wake(streams []*Subscription) {
+	for _, s := range streams {
 		s.nudge()
 	}
 }

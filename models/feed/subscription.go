@@ -149,6 +149,7 @@ func (s *Subscription) Watch(topics []ID) {
 	if !s.put(unread) {
 		s.hub.end(Slow, s)
 	}
+	s.nudge()
 }
 
 // over notes that the subscription has ended and wakes the stream.
