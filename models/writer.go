@@ -142,8 +142,8 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// waiting takes all that waits. Where many wrote together a moment ago, as many are likely to come
-// again, so they are waited for a little: a commit costs more than that.
+// waiting takes all that waits. Where many wrote together a moment ago, as many and more are likely to
+// come again, so they are waited for a little: a commit costs more than that.
 func (l *lane) waiting(first *job) []*job {
 	jobs := []*job{first}
 	var patience <-chan time.Time
@@ -154,7 +154,7 @@ func (l *lane) waiting(first *job) []*job {
 			continue
 		default:
 		}
-		if len(jobs) >= l.together {
+		if len(jobs) >= l.together+l.together/4 {
 			break
 		}
 		if patience == nil {
