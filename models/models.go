@@ -19,25 +19,18 @@ package models
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
 	lru "github.com/hashicorp/golang-lru/v2"
-	"github.com/mattn/go-sqlite3"
-	"gorm.io/driver/sqlite"
 	"gorm.io/gorm"
-	"gorm.io/gorm/logger"
 
 	"conclave/models/cipher"
 	"conclave/models/feed"
@@ -89,12 +82,6 @@ type keyID struct {
 	room  ID
 	epoch uint32
 }
-
-const (
-	databaseName = "conclave.db"
-	readers      = 4 // transactions at a time; as many connections are left for single queries
-	readOnly     = "&mode=ro&_query_only=1"
-)
 
 func newStore(o Options) *Store {
 	if o.Now == nil {
@@ -239,223 +226,6 @@ func (s *Store) openFolder() error {
 	}
 	if !locked {
 		return fmt.Errorf("another Conclave is already running on the data folder %s: stop it first, or choose another folder with --data", s.o.Dir)
-	}
-	return nil
-}
-
-func (s *Store) openDatabase() error {
-	path := filepath.Join(s.o.Dir, databaseName)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // SQLite gives -wal and -shm the mode of this file
-	if err != nil {
-		return fmt.Errorf("the database %s cannot be opened: %w", path, cause(err))
-	}
-	f.Close()
-	if err := os.Chmod(path, 0o600); err != nil {
-		return err
-	}
-	if s.write, err = s.connect(path, "&_txlock=immediate", 2); err != nil {
-		return err
-	}
-	pool, err := s.write.DB()
-	if err != nil {
-		return err
-	}
-	check, err := checkValue(pool)
-	if err != nil {
-		return err
-	}
-	if err := s.openMaster(check); err != nil {
-		return err
-	}
-	before, err := migrate(context.Background(), pool)
-	if err != nil {
-		return err
-	}
-	s.upgraded = before > 0 && before < anchorsSince
-	if err := s.openService(check == nil); err != nil {
-		return err
-	}
-	return s.openReaders(path)
-}
-
-func (s *Store) openReaders(path string) (err error) {
-	if s.read, err = s.connect(path, readOnly, 2*readers+1); err != nil {
-		return err
-	}
-	s.readers = make(chan *handle, readers)
-	for range readers {
-		s.readers <- &handle{pool: s.readPool()}
-	}
-	return nil
-}
-
-// openPool is the writer, or the readers of a store that only reads.
-func (s *Store) openPool() *gorm.DB {
-	if s.write != nil {
-		return s.write
-	}
-	return s.read
-}
-
-// readPool is the readers' pool for plain SQL.
-func (s *Store) readPool() *sql.DB {
-	pool, err := s.read.DB()
-	if err != nil {
-		panic(err) // connect has asked for it already
-	}
-	return pool
-}
-
-// driverName is go-sqlite3 with the one protection that its DSN cannot express: no SQL
-// function may be called from the schema, which an attacker could have edited.
-const driverName = "conclave-sqlite3"
-
-func init() {
-	sql.Register(driverName, &sqlite3.SQLiteDriver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
-		// By its interface, because the driver's stand-in for builds without C has no such method.
-		_, err := any(c).(driver.ExecerContext).ExecContext(context.Background(), "PRAGMA trusted_schema = OFF", nil)
-		return err
-	}})
-}
-
-// connect opens a pool. Foreign keys guard references; WAL lets readers and the writer work
-// at the same time; FULL makes a commit durable before it is acknowledged; secure_delete
-// overwrites what is deleted; a busy database is waited for.
-func (s *Store) connect(path, more string, connections int) (*gorm.DB, error) {
-	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() +
-		"?_foreign_keys=1&_journal_mode=WAL&_synchronous=FULL&_secure_delete=on&_busy_timeout=5000" + more
-	db, err := gorm.Open(sqlite.Dialector{DriverName: driverName, DSN: dsn}, &gorm.Config{
-		TranslateError:         true,
-		PrepareStmt:            true,
-		SkipDefaultTransaction: true,
-		NowFunc:                func() time.Time { return s.o.Now().UTC() },
-		Logger: logger.NewSlogLogger(s.o.Log, logger.Config{
-			SlowThreshold:             time.Second,
-			LogLevel:                  logger.Warn,
-			IgnoreRecordNotFoundError: true,
-			ParameterizedQueries:      true, // no values in the log
-		}),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("the database %s cannot be opened: %w", path, err)
-	}
-	pool, err := db.DB()
-	if err != nil {
-		return nil, err
-	}
-	pool.SetMaxOpenConns(connections)
-	pool.SetMaxIdleConns(connections)
-	for pragma, want := range map[string]string{
-		"foreign_keys": "1", "journal_mode": "wal", "synchronous": "2", "secure_delete": "1",
-		"busy_timeout": "5000", "trusted_schema": "0",
-	} {
-		var got string
-		if err := pool.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil {
-			return nil, fmt.Errorf("the database %s cannot be read: %w", path, err)
-		}
-		if got != want {
-			return nil, fmt.Errorf("SQLite runs with %s = %s instead of %s: this build of it cannot be used", pragma, got, want)
-		}
-	}
-	return db, nil
-}
-
-// checkValue returns the envelope that tells which key file belongs to this database, nil
-// for a database that was never used.
-func checkValue(db *sql.DB) (check []byte, err error) {
-	err = db.QueryRow("SELECT value FROM meta WHERE name = 'check'").Scan(&check)
-	if errors.Is(err, sql.ErrNoRows) || err != nil && strings.Contains(err.Error(), "no such table") {
-		return nil, nil
-	}
-	return check, err
-}
-
-// openMaster finds the key file that belongs to the database (SECURITY.md C8). It makes one
-// only when there is neither a key nor a used database.
-func (s *Store) openMaster(check []byte) error {
-	dir := s.keyDir()
-	files, err := cipher.FindKeyFiles(dir)
-	if err != nil {
-		return keyError(err)
-	}
-	if check == nil {
-		return s.firstMaster(dir, files)
-	}
-	id, err := cipher.MasterOf(check)
-	if err != nil {
-		return fmt.Errorf("%w: the database's check value is damaged, restore a backup", ErrKey)
-	}
-	wanted := filepath.Join(dir, fmt.Sprintf("mk-%08x.key", id))
-	for _, file := range files {
-		if file != wanted {
-			s.o.Log.Info("a key file is not used by this database", "file", file)
-		}
-	}
-	master, err := cipher.LoadKeyFile(wanted)
-	if errors.Is(err, cipher.ErrKeyMissing) && len(files) > 0 {
-		return fmt.Errorf("%w: key %s does not open this database, which wants %s: put that file back", ErrKey, filepath.Base(files[0]), wanted)
-	}
-	if err != nil {
-		return keyError(err)
-	}
-	if err := master.OpenCheck(check); err != nil {
-		return fmt.Errorf("%w: key %s does not open this database, which wants the key with the same name that it was made with: restore it from your copy", ErrKey, wanted)
-	}
-	s.masters.use(master)
-	return nil
-}
-
-// firstMaster is for a database that was never used: the key that lies there already, or a new one.
-func (s *Store) firstMaster(dir string, files []string) error {
-	var master *cipher.Master
-	var err error
-	if len(files) == 0 {
-		master, err = cipher.CreateKeyFile(dir, s.o.Now())
-	} else {
-		s.o.Log.Warn("a new database is made with a key file that was already there", "file", files[len(files)-1])
-		master, err = cipher.LoadKeyFile(files[len(files)-1])
-	}
-	if err != nil {
-		return keyError(err)
-	}
-	s.masters.use(master)
-	return nil
-}
-
-func keyError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, cipher.ErrKeyModes):
-		return fmt.Errorf("%w: %w", ErrModes, err)
-	default:
-		return fmt.Errorf("%w: %w", ErrKey, err)
-	}
-}
-
-// openService opens the service secret, or makes it together with the check value in the
-// first transaction of a new database.
-func (s *Store) openService(fresh bool) error {
-	if fresh {
-		s.service = cipher.NewService()
-		return s.write.Transaction(func(tx *gorm.DB) error {
-			const insert = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
-			if err := tx.Exec(insert, "service", s.masters.now().SealService(s.service)).Error; err != nil {
-				return err
-			}
-			return tx.Exec(insert, "check", s.masters.now().SealCheck()).Error
-		})
-	}
-	var sealed []byte
-	if err := s.openPool().Raw("SELECT value FROM meta WHERE name = 'service'").Row().Scan(&sealed); err != nil {
-		return fmt.Errorf("%w: the database holds no service secret, restore a backup", ErrKey)
-	}
-	master, err := s.masterOf(sealed) // a rotation may have run since the check value was read
-	if err == nil {
-		s.service, err = master.OpenService(sealed)
-	}
-	if err != nil {
-		return fmt.Errorf("%w: the database's service secret is damaged, restore a backup", ErrKey)
 	}
 	return nil
 }
