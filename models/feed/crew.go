@@ -2,9 +2,9 @@ package feed
 
 // To wake a thousand streams for one block costs more than most of what they do then. So where many
 // listen to a quiet room, a few goroutines go through them and write what waits. (In a busy one they
-// would be the narrow place: there each stream takes what has gathered.) A write may hang, and nobody may wait
-// for it: a goroutine that has been at one listener for too long keeps only that one, and another takes
-// its place.
+// would be the narrow place: there each stream takes what has gathered.) A write may hang, and nobody
+// may wait for it: a goroutine that has been at one listener for too long keeps only that one, and
+// another takes its place.
 
 import (
 	"runtime"
@@ -72,6 +72,8 @@ func (c *crew) start() *worker {
 			w.at.Store(i)
 			if s := c.listeners[i-1]; s.Drain != nil {
 				s.Drain()
+			} else {
+				s.nudge()
 			}
 		}
 	}()

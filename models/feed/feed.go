@@ -51,7 +51,7 @@ type Listener struct {
 	Address string
 
 	// Drain writes what waits (Subscription.Take), unless somebody else is writing: who does looks again
-	// when he has finished. It may run in any goroutine. A stream without it waits in Next.
+	// when he has finished. It may run in any goroutine. A stream without it is only woken.
 	Drain func()
 
 	Abort func() // ends a write that hangs; called at most once, from another goroutine, also after Close

@@ -211,8 +211,7 @@ func (h *Hub) Unread(user ID) {
 		streams = h.news(streams, s)
 	}
 	h.mu.Unlock()
-	h.deliver(unread, streams)
-	wake(streams)
+	h.deliver(unread, streams...)
 }
 
 // What needs no rendering.
@@ -279,20 +278,17 @@ func (h *Hub) look() {
 	all := slices.Clone(h.all)
 	h.mu.Unlock()
 
-	h.deliver(unread, told)
-	wake(told)
+	h.deliver(unread, told...)
 	for _, s := range all {
 		if begun := s.begun.Load(); begun > 0 && now-begun > int64(h.o.Deadline) {
 			s.abort()
 		}
 		if wake := s.wake.Load(); wake > 0 && wake <= now && s.wake.CompareAndSwap(wake, 0) {
-			h.deliver(wakeUp, []*Subscription{s})
-			s.nudge()
+			h.deliver(wakeUp, s)
 		}
 		if now-s.wrote.Load() >= int64(h.o.Beat) {
 			s.wrote.Store(now)
-			h.deliver(beat, []*Subscription{s})
-			s.nudge()
+			h.deliver(beat, s)
 		}
 	}
 }

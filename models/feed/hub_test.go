@@ -217,7 +217,7 @@ func TestABlockThatMeetsAnEndIsNotReturned(t *testing.T) {
 		p := follow(t, h, garden, ada)
 		quiet(p)
 		p.reason.Store(int32(Revoked)) // as EndMember does, before it wakes the stream
-		p.put(&Block{bytes: []byte("after")})
+		h.deliver(&Block{bytes: []byte("after")}, p.Subscription)
 		p.hears(t, "")
 		if !p.over {
 			t.Error("Next went on")

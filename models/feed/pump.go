@@ -63,8 +63,7 @@ func (h *Hub) Publish(e *Event) {
 		}
 	}
 	h.mu.Unlock()
-	h.deliver(unread, others)
-	wake(others)
+	h.deliver(unread, others...)
 }
 
 // queue gives e to the pump. What it cannot keep up with is dropped: the log has it, and everybody
@@ -99,11 +98,11 @@ func (h *Hub) pump(t *topic) {
 			h.mu.RLock()
 			listeners, quiet := t.listeners, len(b.ends) < 2 && len(events)+len(t.waiting) == 0
 			h.mu.RUnlock()
-			h.deliver(b, listeners)
 			if quiet && len(listeners) >= manyListeners {
+				h.enqueue(b, listeners)
 				drain(listeners)
 			} else {
-				wake(listeners)
+				h.deliver(b, listeners...)
 			}
 		}
 		time.Sleep(h.o.Gather)
@@ -137,10 +136,18 @@ func (h *Hub) block(events []*Event) (*Block, []*Event) {
 	return b, nil
 }
 
-// deliver puts a block into every queue and cuts off whose is full.
-func (h *Hub) deliver(b *Block, listeners []*Subscription) {
+// deliver gives a block to streams, each of which writes it by itself.
+func (h *Hub) deliver(b *Block, streams ...*Subscription) {
+	h.enqueue(b, streams)
+	for _, s := range streams {
+		s.nudge()
+	}
+}
+
+// enqueue puts a block into every queue and cuts off whose is full.
+func (h *Hub) enqueue(b *Block, streams []*Subscription) {
 	var slow []*Subscription
-	for _, s := range listeners {
+	for _, s := range streams {
 		if !s.put(b) {
 			slow = append(slow, s)
 		}
@@ -149,12 +156,5 @@ func (h *Hub) deliver(b *Block, listeners []*Subscription) {
 		h.mu.Lock()
 		h.end(Slow, slow...)
 		h.mu.Unlock()
-	}
-}
-
-// wake lets every stream write what waits for it.
-func wake(streams []*Subscription) {
-	for _, s := range streams {
-		s.nudge()
 	}
 }

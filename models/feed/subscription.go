@@ -5,15 +5,17 @@ import (
 	"time"
 )
 
-// A Subscription is one stream's ear. The stream takes blocks until there are none, and marks when
-// it writes:
+// A Subscription is one stream's ear. The stream writes what it takes, marks that it does, and waits to be
+// woken when nothing is left; Listener.Drain may do the same for it from elsewhere.
 //
-//	for b := s.Next(); b != nil; b = s.Next() {
-//		s.Writing()
-//		write(b)
-//		s.Written()
+//	for s.Reason() == Open {
+//		for b := s.Take(); b != nil; b = s.Take() {
+//			s.Writing()
+//			write(b)
+//			s.Written()
+//		}
+//		<-s.Woken()
 //	}
-//	return s.Reason()
 type Subscription struct {
 	Listener
 	hub    *Hub
@@ -47,37 +49,16 @@ func (s *Subscription) put(b *Block) bool {
 	}
 }
 
-// Next waits for the next block. It returns nil once the subscription is over: what was waiting
-// then is not to be written any more.
-func (s *Subscription) Next() *Block {
-	for s.Reason() == Open {
-		b := <-s.blocks
-		if b == nil {
-			continue // somebody woke us: look why
-		}
+// Take returns the next block, nil when none waits or the subscription is over: what was waiting then is
+// not to be written any more.
+func (s *Subscription) Take() *Block {
+	select {
+	case b := <-s.blocks:
 		s.size.Add(-int64(len(b.bytes)))
 		if s.Reason() == Open {
 			return b
 		}
-	}
-	return nil
-}
-
-// Take is Next without waiting: it also returns nil when nothing waits.
-func (s *Subscription) Take() *Block {
-	for s.Reason() == Open {
-		select {
-		case b := <-s.blocks:
-			if b == nil {
-				continue
-			}
-			s.size.Add(-int64(len(b.bytes)))
-			if s.Reason() == Open {
-				return b
-			}
-		default:
-			return nil
-		}
+	default:
 	}
 	return nil
 }
@@ -85,9 +66,10 @@ func (s *Subscription) Take() *Block {
 // Waiting reports whether there is something to take.
 func (s *Subscription) Waiting() bool { return s.Reason() == Open && len(s.blocks) > 0 }
 
-// Woken says that something may wait, or that the subscription is over, to a stream that has Drain.
+// Woken says that something may wait, or that the subscription is over.
 func (s *Subscription) Woken() <-chan struct{} { return s.woken }
 
+// nudge lets the stream write what waits, or notice that it is over.
 func (s *Subscription) nudge() {
 	select {
 	case s.woken <- struct{}{}:
@@ -155,10 +137,6 @@ func (s *Subscription) Watch(topics []ID) {
 // over notes that the subscription has ended and wakes the stream.
 func (s *Subscription) over(why Reason) {
 	s.reason.Store(int32(why))
-	select {
-	case s.blocks <- nil:
-	default: // it has something to wake up for
-	}
 	s.nudge()
 	s.guard()
 }
