@@ -21,9 +21,6 @@ import (
 const (
 	feedRoute    = "/rooms/:room/feed"
 	ownFeedRoute = "/feed"
-
-	farBehind    = 200       // entries; further than this, one refresh is cheaper than the replay
-	catchUpBytes = 128 << 10 // about how much of the log a stream holds while it catches up
 )
 
 func isFeed(c echo.Context) bool { return c.Path() == feedRoute || c.Path() == ownFeedRoute }
@@ -178,102 +175,6 @@ func cursorOf(r *http.Request) uint64 {
 		return math.MaxInt64
 	}
 	return n
-}
-
-// catchUp sends what the log holds after the cursor, stretch by stretch. A listener who is too far
-// behind, or whose numbers belong to another log, gets the newest page instead.
-func (s *stream) catchUp() error {
-	members := false // whether what is sent changes who is a member
-	for {
-		var l stretch
-		var err error
-		s.read(func() { l, err = s.stretch() })
-		switch {
-		case err != nil:
-			return s.gone(err)
-		case l.far:
-			return s.refresh()
-		case len(l.bytes) > 0:
-			if err := s.write(l.bytes); err != nil {
-				return err
-			}
-		}
-		s.cursor, members = l.last, members || l.members
-		if l.end {
-			break
-		}
-	}
-	if members {
-		return s.members()
-	}
-	return nil
-}
-
-// stretch is a piece of the log after a stream's cursor.
-type stretch struct {
-	bytes   []byte
-	last    uint64 // the number that it reaches to
-	end     bool   // which is that of the log
-	far     bool   // the newest page should be sent instead
-	members bool   // it changes who is a member
-}
-
-// stretch reads and renders the next one. Of entries that are large it takes only some: otherwise
-// listeners who do not read would hold megabytes each.
-func (s *stream) stretch() (stretch, error) {
-	entries, head, log, err := s.a.o.Store.After(s.ctx, s.m, s.cursor)
-	if err != nil {
-		return stretch{}, err
-	}
-	l := stretch{last: s.cursor, far: s.cursor > head || head-s.cursor > farBehind || s.log != "" && s.log != log}
-	for _, e := range entries {
-		if l.far || len(l.bytes) >= catchUpBytes {
-			break
-		}
-		frame := s.a.entryFrame(s.ctx, e)
-		if frame == nil {
-			return l, errors.New("an entry could not be rendered")
-		}
-		l.bytes, l.last, l.members = append(l.bytes, frame...), e.N, l.members || e.Op.OfMember()
-	}
-	l.end = l.last >= head || len(entries) == 0
-	return l, nil
-}
-
-// readersAtOnce is how many streams read and render at the same time. When thousands come back after
-// a restart, a login must not wait behind all of them.
-const readersAtOnce = 4
-
-// read runs f, which must not write to the listener, when it is this stream's turn.
-func (s *stream) read(f func()) {
-	s.a.reading <- struct{}{}
-	defer func() { <-s.a.reading }()
-	f()
-}
-
-// refresh replaces the whole list by the newest page.
-func (s *stream) refresh() error {
-	p, err := s.a.o.Store.Older(s.ctx, s.m, math.MaxInt64)
-	if err != nil {
-		return s.gone(err)
-	}
-	html, err := rendered(s.ctx, views.RefreshPartial(history(s.m.Room, p)))
-	if err != nil {
-		return err
-	}
-	s.cursor, s.log = p.Head, ""
-	if err := s.write(event(p.Head, html)); err != nil {
-		return err
-	}
-	return s.members()
-}
-
-func (s *stream) members() error {
-	frame, err := s.a.membersFrame(s.a.o.Store.Members(s.ctx, s.m))
-	if err != nil {
-		return s.gone(err)
-	}
-	return s.write(frame)
 }
 
 // gone tells a listener whose membership has ended, if that is what the error says.

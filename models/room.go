@@ -211,8 +211,8 @@ func (s *Store) Rooms(ctx context.Context, user ID) ([]Card, error) {
 // the proof that Rooms asks for.
 func (s *Store) RoomIDs(ctx context.Context, user ID) ([]feed.ID, error) {
 	var rooms []feed.ID
-	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
-		rows, err := db.QueryContext(ctx, "SELECT room_id FROM memberships WHERE user_id = ?", user)
+	err := s.reading(ctx, func(h *handle) error {
+		rows, err := h.QueryContext(ctx, "SELECT room_id FROM memberships WHERE user_id = ?", user)
 		if err != nil {
 			return err
 		}
