@@ -103,7 +103,7 @@ func (a *App) confirm(c echo.Context) error {
 	}
 	ctx := c.Request().Context()
 	id, _ := models.ParseID(a.sessions.GetString(ctx, keyPending))
-	user, codes, err := a.o.Store.Confirm(ctx, id, field("code"))
+	user, codes, err := a.o.Store.Confirm(ctx, by(c), id, field("code"))
 	if models.KindOf(err) == models.Invalid {
 		e, formErr := a.pendingForm(c)
 		if formErr != nil {
@@ -175,7 +175,7 @@ func (a *App) login(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	user, recovery, err := a.o.Store.Authenticate(c.Request().Context(), field("username"), field("password"), field("code"))
+	user, recovery, err := a.o.Store.Authenticate(c.Request().Context(), by(c), field("username"), field("password"), field("code"))
 	if err != nil {
 		fault, ok := faults(err)
 		if !ok {
@@ -243,7 +243,7 @@ func (a *App) enrol(c echo.Context) error {
 		return err
 	}
 	v := visitOf(c)
-	left, err := a.o.Store.Enrol(c.Request().Context(), v.user.ID, e.Secret, field("code"), v.session)
+	left, err := a.o.Store.Enrol(c.Request().Context(), by(c), e.Secret, field("code"))
 	if err != nil {
 		return a.enrolAgain(c, e, err)
 	}

@@ -257,19 +257,19 @@ func populate(store *models.Store, p plan) ([]models.Membership, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, _, err := store.Confirm(ctx, id, otp); err != nil {
+		if _, _, err := store.Confirm(ctx, models.By{}, id, otp); err != nil {
 			return nil, err
 		}
 		if i == 0 {
-			made, err := store.CreateRoom(ctx, id, "Engine room")
+			made, err := store.CreateRoom(ctx, models.By{User: id}, "Engine room")
 			if err != nil {
 				return nil, err
 			}
 			room = made.String()
-		} else if _, err := store.Join(ctx, id, code); err != nil {
+		} else if _, err := store.Join(ctx, models.By{User: id}, code); err != nil {
 			return nil, err
 		}
-		m, err := store.Member(ctx, id, room)
+		m, err := store.Member(ctx, models.By{User: id}, room)
 		if err != nil {
 			return nil, err
 		}
@@ -288,7 +288,7 @@ func populate(store *models.Store, p plan) ([]models.Membership, error) {
 // settle makes another room for the same people.
 func settle(store *models.Store, people []models.Membership) ([]models.Membership, error) {
 	ctx := context.Background()
-	room, err := store.CreateRoom(ctx, people[0].User, "Another room")
+	room, err := store.CreateRoom(ctx, models.By{User: people[0].User}, "Another room")
 	if err != nil {
 		return nil, err
 	}
@@ -296,11 +296,11 @@ func settle(store *models.Store, people []models.Membership) ([]models.Membershi
 	var code string
 	for i, p := range people {
 		if i > 0 {
-			if _, err := store.Join(ctx, p.User, code); err != nil {
+			if _, err := store.Join(ctx, models.By{User: p.User}, code); err != nil {
 				return nil, err
 			}
 		}
-		m, err := store.Member(ctx, p.User, room.String())
+		m, err := store.Member(ctx, models.By{User: p.User}, room.String())
 		if err != nil {
 			return nil, err
 		}

@@ -90,7 +90,7 @@ func install(b *testing.B, sessions, guests int) (*program, []guest) {
 			b.Fatal(err)
 		}
 		g.secret = pending.Secret
-		if _, _, err := store.Confirm(context.Background(), id, g.code(b, 0)); err != nil {
+		if _, _, err := store.Confirm(context.Background(), models.By{}, id, g.code(b, 0)); err != nil {
 			b.Fatal(err)
 		}
 		all = append(all, g)

@@ -19,6 +19,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"conclave/models"
+
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
@@ -48,7 +50,7 @@ func TestWhoLeavesHearsNothingThatIsSaidAfterwards(t *testing.T) { // T40, R63
 		grace.join(r)
 		streams := []*listener{grace.listen(r), grace.listen(r), hersToo.listen(r)}
 		id := o.idOf(grace, r)
-		member, err := o.store.Member(t.Context(), id, r.id)
+		member, err := o.store.Member(t.Context(), models.By{User: id}, r.id)
 		if err != nil {
 			t.Fatal(err)
 		}

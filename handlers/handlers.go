@@ -99,7 +99,7 @@ func New(o Options) *App {
 	room.get("/proof", a.proofPage)
 	room.get("/settings", a.settingsPage)
 	room.post("/epoch", a.turnEpoch)
-	room.post("/destroy", a.sudo(a.destroyRoom))
+	room.post("/destroy", a.sudo(roomRoute+"/settings", a.destroyRoom))
 	e.RouteNotFound("/*", echo.NotFoundHandler, a.visited)
 	return a
 }

@@ -22,7 +22,7 @@ const (
 // that does not exist.
 func (a *App) inRoom(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		m, err := a.o.Store.Member(c.Request().Context(), visitOf(c).user.ID, c.Param("room"))
+		m, err := a.o.Store.Member(c.Request().Context(), by(c), c.Param("room"))
 		if err != nil {
 			return err
 		}
@@ -64,7 +64,7 @@ func (a *App) createRoom(c echo.Context) error {
 	user := visitOf(c).user.ID
 	var room models.ID
 	if err = a.limits.rooms.take(user.String()); err == nil {
-		room, err = a.o.Store.CreateRoom(c.Request().Context(), user, field("name"))
+		room, err = a.o.Store.CreateRoom(c.Request().Context(), by(c), field("name"))
 	}
 	if fault, ok := faults(err); ok {
 		retryAfter(c, err)
@@ -87,7 +87,7 @@ func (a *App) joinRoom(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	room, err := a.o.Store.Join(c.Request().Context(), visitOf(c).user.ID, field("code"))
+	room, err := a.o.Store.Join(c.Request().Context(), by(c), field("code"))
 	if fault, ok := faults(err); ok {
 		return a.showRooms(c, status(err), views.Rooms{Code: views.Field{Value: field("code"), Error: fault["code"] + fault[""]}})
 	}

@@ -25,7 +25,7 @@ func (o *office) post(p *person, r room, body string) uint64 {
 
 func (o *office) membership(p *person, r room) models.Membership {
 	o.t.Helper()
-	m, err := o.store.Member(context.Background(), o.idOf(p, r), r.id)
+	m, err := o.store.Member(context.Background(), models.By{User: o.idOf(p, r)}, r.id)
 	if err != nil {
 		o.t.Fatal(err)
 	}

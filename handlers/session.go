@@ -69,7 +69,10 @@ func (a *App) visited(next echo.HandlerFunc) echo.HandlerFunc {
 		c.SetRequest(c.Request().WithContext(ctx))
 		c.Response().Before(func() { a.storeSession(c) })
 
-		v := visit{session: a.o.Store.SessionHash(token), limited: a.sessions.GetBool(ctx, keyLimited)}
+		v := visit{limited: a.sessions.GetBool(ctx, keyLimited)}
+		if token != "" {
+			v.session = a.o.Store.SessionHash(token)
+		}
 		if id, err := models.ParseID(a.sessions.GetString(ctx, models.SessionUser)); err == nil {
 			v.user, err = a.o.Store.User(ctx, id)
 			if err != nil && models.KindOf(err) != models.SignedOut {
@@ -115,6 +118,12 @@ func (a *App) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
+}
+
+// by is who asks, and from where.
+func by(c echo.Context) models.By {
+	v := visitOf(c)
+	return models.By{User: v.user.ID, Session: v.session, Address: c.RealIP()}
 }
 
 var errSignedOut = &models.Error{Kind: models.SignedOut, Msg: "Log in first."}

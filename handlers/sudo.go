@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -9,21 +10,31 @@ import (
 	"conclave/views"
 )
 
-// sudoLife is how long password and code, given again, are good for what destroys.
+// sudoLife is how long password and code, given again, are good for what matters.
 const sudoLife = 10 * time.Minute
 
 const keySudo = "sudo" // int64 in the session: unix milliseconds of the last confirmation
 
-// sudo lets a request through only shortly after password and code were given again. A stolen
-// session alone destroys nothing.
-func (a *App) sudo(next echo.HandlerFunc) echo.HandlerFunc {
+// sudo lets a request through only shortly after password and code were given again: a stolen
+// session alone takes nothing over and destroys nothing. page is where the person comes back to,
+// with the names of the route's parameters in it (":room").
+func (a *App) sudo(page string, next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		at := a.sessions.GetInt64(c.Request().Context(), keySudo)
-		if a.o.Now().UnixMilli()-at > sudoLife.Milliseconds() {
-			return seeOther(c, "/sudo?next=/rooms/"+membership(c).Room.String()+"/settings")
+		if a.confirmed(c) {
+			return next(c)
 		}
-		return next(c)
+		back := page
+		for _, name := range c.ParamNames() {
+			back = strings.ReplaceAll(back, ":"+name, c.Param(name))
+		}
+		return seeOther(c, "/sudo?next="+localTarget(back))
 	}
+}
+
+// confirmed reports whether password and code were given again a moment ago.
+func (a *App) confirmed(c echo.Context) bool {
+	at := a.sessions.GetInt64(c.Request().Context(), keySudo)
+	return a.o.Now().UnixMilli()-at <= sudoLife.Milliseconds()
 }
 
 func (a *App) sudoPage(c echo.Context) error {
@@ -40,7 +51,7 @@ func (a *App) confirmSudo(c echo.Context) error {
 	}
 	v, ctx := visitOf(c), c.Request().Context()
 	if err = a.limits.sudo.take(v.user.ID.String()); err == nil {
-		err = a.o.Store.Reauthenticate(ctx, v.user.ID, field("password"), field("code"))
+		err = a.o.Store.Reauthenticate(ctx, by(c), field("password"), field("code"))
 	}
 	if err != nil {
 		fault, ok := faults(err)

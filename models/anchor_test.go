@@ -41,7 +41,7 @@ func TestACrashIsNoRollback(t *testing.T) {
 		func() error { _, err := s.Post(ctx, ada, "after the anchors", ""); return err },
 		func() error { return s.writeAnchors(ctx) },
 		func() error { return s.Remove(ctx, ada, w.kettle) },
-		func() error { _, err := s.CreateRoom(ctx, w.grace, "Made after the anchors"); return err },
+		func() error { _, err := s.CreateRoom(ctx, By{User: w.grace}, "Made after the anchors"); return err },
 		func() error { _, _, err := s.Rotate(ctx); return err },
 		func() error { return s.Destroy(ctx, w.member(t, s, w.ada, w.library)) },
 		func() error { return s.writeAnchors(ctx) },

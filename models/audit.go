@@ -5,25 +5,45 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"gorm.io/gorm"
 )
 
+// By is who does something, and from where. It goes into the audit log with the deed.
+type By struct {
+	User    ID       // zero: nobody who has signed in, or the server itself
+	Session [32]byte // keyed hash; zero: none
+	Address string   // empty: the server's own doing
+}
+
 // Audit is one event of the audit log. It holds no secret and no text of anybody: ids, names
 // of events and outcomes.
 type Audit struct {
 	Event   string // "room.destroy", "keys.rotate", "integrity.message" ...
 	Actor   ID
-	Session []byte // keyed hash
+	Session []byte // keyed hash; empty: none
 	Address string
-	Object  string
+	Object  string // ids, separated by spaces
 	Outcome string
 }
 
-const auditLeave = "room.leave"
+// Events that end a membership. The object is the room; of the last two also the member.
+const (
+	auditLeave  = "room.leave"
+	auditRemove = "room.remove"
+	auditBan    = "room.ban"
+)
+
+// audit is an event of this doer's.
+func (b By) audit(event, object, outcome string) Audit {
+	e := Audit{Event: event, Actor: b.User, Address: b.Address, Object: object, Outcome: outcome}
+	if b.Session != [32]byte{} {
+		e.Session = b.Session[:]
+	}
+	return e
+}
 
 // encoded is what the MAC of an entry covers: every field behind its length.
 func (a Audit) encoded(n uint64, at int64) []byte {
@@ -62,12 +82,9 @@ func readAuditMark(ctx context.Context, db gorm.ConnPool) (mark, error) {
 	return mark{uint64(max(n, 0)), mac}, err
 }
 
-// record writes an event of its own into the audit log, for what is no change of a room.
+// record writes an event of its own into the audit log, for what changes nothing else.
 func (s *Store) record(a Audit) {
-	err := s.write.Transaction(func(tx *gorm.DB) error {
-		return s.appendAudit(context.Background(), tx.Statement.ConnPool, a)
-	})
-	if err != nil {
+	if err := s.act(context.Background(), func(t *act) error { return t.audit(a) }); err != nil {
 		s.o.Log.Error("an event could not be written to the audit log", "event", a.Event, "error", err)
 	}
 }
@@ -94,30 +111,6 @@ func (a *alarm) due(key string, now time.Time) bool {
 	}
 	a.last[key] = now
 	return true
-}
-
-// departures reads who has left which room when, unix milliseconds, as the audit log tells it;
-// nil when that is damaged, since then it may not tell all.
-func (s *Store) departures(ctx context.Context) (map[ID]map[ID]int64, error) {
-	whole := true
-	left := map[ID]map[ID]int64{}
-	err := s.walkAudit(ctx, func(_ uint64, at int64, a Audit) {
-		room, err := ParseID(a.Object)
-		if err != nil || a.Event != auditLeave {
-			return
-		}
-		if left[room] == nil {
-			left[room] = map[ID]int64{}
-		}
-		left[room][a.Actor] = at
-	}, func(n uint64, what string) {
-		whole = false
-		s.alarmOn(faultAudit, fmt.Sprintf("entry %d: %s", n, what))
-	})
-	if !whole || err != nil {
-		left = nil
-	}
-	return left, err
 }
 
 // walkAudit goes through the audit log, and reports every entry that does not follow from the

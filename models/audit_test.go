@@ -40,7 +40,7 @@ func TestEventsOfManyAtOnceAreOneChain(t *testing.T) {
 			}
 		})
 		work.Go(func() {
-			if _, err := s.CreateRoom(ctx, w.grace, "One of many"); err != nil {
+			if _, err := s.CreateRoom(ctx, By{User: w.grace}, "One of many"); err != nil {
 				t.Error(err)
 			}
 		})
@@ -55,7 +55,7 @@ func TestEventsOfManyAtOnceAreOneChain(t *testing.T) {
 
 func TestEveryFieldOfAnEventIsInItsChain(t *testing.T) {
 	t.Parallel()
-	for _, set := range []string{"time_ms = time_ms - 1", "event = 'room.creatf'", "actor = $grace", "session = x'00'", "address = '::1'",
+	for _, set := range []string{"time_ms = time_ms - 1", "event = 'room.creatf'", "actor = $linus", "session = x'00'", "address = '::1'",
 		"object = object || ' '", "outcome = ''", "mac = zeroblob(32)", "(event, address) = (event || 'x', substr(address, 2))", "n = 1000"} {
 		t.Run(set, func(t *testing.T) {
 			t.Parallel()
@@ -87,11 +87,11 @@ func TestWhatDestroysIsInTheAuditLog(t *testing.T) {
 	must(t, s.Destroy(ctx, w.member(t, s, w.ada, w.engine)))
 	code, err := totp.GenerateCode(w.secret["ada"], time.Now().Add(30*time.Second))
 	must(t, err)
-	if err := s.Reauthenticate(ctx, w.ada, "something else entirely", code); KindOf(err) != Invalid {
+	if err := s.Reauthenticate(ctx, By{User: w.ada}, "something else entirely", code); KindOf(err) != Invalid {
 		t.Errorf("sudo with a wrong password: %v", err)
 	}
-	must(t, s.Reauthenticate(ctx, w.ada, passphrase, code))
-	if err := s.Reauthenticate(ctx, w.ada, passphrase, code); KindOf(err) != Invalid {
+	must(t, s.Reauthenticate(ctx, By{User: w.ada}, passphrase, code))
+	if err := s.Reauthenticate(ctx, By{User: w.ada}, passphrase, code); KindOf(err) != Invalid {
 		t.Errorf("sudo with a used code: %v", err)
 	}
 	for event, want := range map[string]int{"keys.rotate": 1, "keys.destroy": 1, "room.destroy": 1, "room.create": 2, "room.join": 4, "room.leave": 1, "sudo": 3} {
@@ -129,7 +129,7 @@ func TestNobodyLetsHimselfInThroughTheDatabase(t *testing.T) {
 			w := newWorld(t)
 			s := w.start(t)
 			w.tamper(t, c.statements...)
-			if m, err := s.Member(ctx, w.linus, w.engine.String()); KindOf(err) != NotFound {
+			if m, err := s.Member(ctx, By{User: w.linus}, w.engine.String()); KindOf(err) != NotFound {
 				t.Errorf("Linus is a member: %+v, %v", m, err)
 			}
 			cards, err := s.Rooms(ctx, w.linus)
@@ -152,13 +152,13 @@ func TestNobodyLetsHimselfInThroughTheDatabase(t *testing.T) {
 		w := newWorld(t)
 		s := w.start(t)
 		w.tamper(t, "UPDATE memberships SET role = 'moderator' WHERE room_id = $engine AND user_id = $grace")
-		if m, err := s.Member(ctx, w.grace, w.engine.String()); err == nil && m.Role != Plain {
+		if m, err := s.Member(ctx, By{User: w.grace}, w.engine.String()); err == nil && m.Role != Plain {
 			t.Errorf("Grace is %s", m.Role)
 		}
-		if err := s.Remove(ctx, Membership{Room: w.engine, User: w.grace, Role: Moderator}, w.kettle); err == nil {
+		if err := s.Remove(ctx, Membership{Room: w.engine, By: By{User: w.grace}, Role: Moderator}, w.kettle); err == nil {
 			t.Error("Grace removes what Ada wrote")
 		}
-		if err := s.Destroy(ctx, Membership{Room: w.engine, User: w.grace, Role: Owner}); err == nil {
+		if err := s.Destroy(ctx, Membership{Room: w.engine, By: By{User: w.grace}, Role: Owner}); err == nil {
 			t.Error("Grace destroys the room")
 		}
 		eventually(t, "an audit event", func() bool { return len(events(t, s, "integrity.member")) == 1 })
@@ -181,7 +181,7 @@ func TestNobodyLetsHimselfInThroughTheDatabase(t *testing.T) {
 			"relabelled":      fmt.Sprintf("UPDATE sessions SET user_id = $ada WHERE token_hash = x'%x'", mine),
 			"her data":        fmt.Sprintf("UPDATE sessions SET data = (SELECT data FROM sessions WHERE token_hash = x'%x'), user_id = $ada WHERE token_hash = x'%x'", hers, mine),
 			"a longer life":   fmt.Sprintf("UPDATE sessions SET auth_ms = auth_ms + 1000 WHERE token_hash = x'%x'", mine),
-			"an unknown hash": fmt.Sprintf("INSERT INTO sessions SELECT zeroblob(32), user_id, data, auth_ms, seen_ms, NULL FROM sessions WHERE token_hash = x'%x'", hers),
+			"an unknown hash": fmt.Sprintf("INSERT INTO sessions SELECT zeroblob(32), user_id, data, auth_ms, seen_ms, NULL, NULL FROM sessions WHERE token_hash = x'%x'", hers),
 			"emptied":         fmt.Sprintf("UPDATE sessions SET data = x'' WHERE token_hash = x'%x'", mine),
 		} {
 			w.tamper(t, "CREATE TABLE kept AS SELECT * FROM sessions", statement)
@@ -223,7 +223,7 @@ func TestNobodyLetsHimselfInThroughTheDatabase(t *testing.T) {
 			w.tamper(t, statements...)
 			code, err := totp.GenerateCode(w.secret["linus"], time.Now())
 			must(t, err)
-			if user, _, err := s.Authenticate(ctx, "ada", passphrase, code); err == nil {
+			if user, _, err := s.Authenticate(ctx, By{}, "ada", passphrase, code); err == nil {
 				t.Errorf("%s: Linus is %s now", name, user.FullName)
 			}
 			if r := verified(t, options(w.dir)); len(r.Findings) == 0 {
@@ -259,7 +259,7 @@ func TestNobodyLetsHimselfInThroughTheDatabase(t *testing.T) {
 		must(t, err)
 		code, err := totp.GenerateCode(pending.Secret, time.Now())
 		must(t, err)
-		if user, _, err := s.Confirm(ctx, id, code); err == nil && user.Admin {
+		if user, _, err := s.Confirm(ctx, By{}, id, code); err == nil && user.Admin {
 			t.Errorf("%+v is the administrator", user)
 		}
 	})

@@ -40,14 +40,14 @@ func furnished(b *testing.B) (*models.Store, models.Membership) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, _, err := s.Confirm(ctx, id, code); err != nil {
+	if _, _, err := s.Confirm(ctx, models.By{}, id, code); err != nil {
 		b.Fatal(err)
 	}
-	room, err := s.CreateRoom(ctx, id, "Engine room")
+	room, err := s.CreateRoom(ctx, models.By{User: id}, "Engine room")
 	if err != nil {
 		b.Fatal(err)
 	}
-	m, err := s.Member(ctx, id, room.String())
+	m, err := s.Member(ctx, models.By{User: id}, room.String())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -96,11 +96,11 @@ func BenchmarkView(b *testing.B) {
 		b.Run(fmt.Sprintf("messages=%d", messages), func(b *testing.B) {
 			s, m := furnished(b)
 			filled(b, s, m, messages)
-			other, err := s.CreateRoom(context.Background(), m.User, "Elsewhere")
+			other, err := s.CreateRoom(context.Background(), models.By{User: m.User}, "Elsewhere")
 			if err != nil {
 				b.Fatal(err)
 			}
-			elsewhere, err := s.Member(context.Background(), m.User, other.String())
+			elsewhere, err := s.Member(context.Background(), models.By{User: m.User}, other.String())
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -22,7 +22,7 @@ func TestAThousandRoomCodesAreRandomAndNoTwoAlike(t *testing.T) {
 			if i%2 == 1 {
 				owner = grace
 			}
-			if _, err := a.CreateRoom(context.Background(), owner, "Room"); err != nil {
+			if _, err := a.CreateRoom(context.Background(), By{User: owner}, "Room"); err != nil {
 				t.Error(err)
 			}
 		})
@@ -111,7 +111,7 @@ func TestOneCodeOpensOneRoomAndOnlyWhileSomebodyIsInIt(t *testing.T) {
 	zoe := m.user("zoe", "Zoe Washburne")
 	code := m.codeOf(m.room)
 	unknown := codeAlphabet[:codeLength]
-	_, errUnknown := m.Join(t.Context(), zoe, unknown)
+	_, errUnknown := m.Join(t.Context(), By{User: zoe}, unknown)
 	if KindOf(errUnknown) != NotFound {
 		t.Fatalf("an unknown code: %v", errUnknown)
 	}
@@ -121,7 +121,7 @@ func TestOneCodeOpensOneRoomAndOnlyWhileSomebodyIsInIt(t *testing.T) {
 		}
 	}
 	for _, user := range []ID{zoe, m.ada, m.grace} {
-		if _, err := m.Join(t.Context(), user, code); err == nil || err.Error() != errUnknown.Error() || KindOf(err) != NotFound {
+		if _, err := m.Join(t.Context(), By{User: user}, code); err == nil || err.Error() != errUnknown.Error() || KindOf(err) != NotFound {
 			t.Errorf("a room that everybody has left: %v, an unknown code: %v", err, errUnknown)
 		}
 	}

@@ -96,9 +96,9 @@ func TestVerifyBesideAServerAtWorkFindsNothing(t *testing.T) {
 	}
 	work.Go(func() {
 		for working() {
-			_, err := s.Join(ctx, w.linus, w.codes["engine"])
+			_, err := s.Join(ctx, By{User: w.linus}, w.codes["engine"])
 			fail("join", err)
-			m, err := s.Member(ctx, w.linus, w.engine.String())
+			m, err := s.Member(ctx, By{User: w.linus}, w.engine.String())
 			fail("member", err)
 			fail("leave", s.Leave(ctx, m))
 		}
@@ -112,9 +112,9 @@ func TestVerifyBesideAServerAtWorkFindsNothing(t *testing.T) {
 	})
 	work.Go(func() {
 		for working() {
-			room, err := s.CreateRoom(ctx, w.linus, "For a moment")
+			room, err := s.CreateRoom(ctx, By{User: w.linus}, "For a moment")
 			fail("create", err)
-			m, err := s.Member(ctx, w.linus, room.String())
+			m, err := s.Member(ctx, By{User: w.linus}, room.String())
 			fail("member", err)
 			_, err = s.Post(ctx, m, "gone soon", "")
 			fail("post", err)
@@ -178,7 +178,7 @@ func TestADepartedMemberWhoDeletesHisDepartureStaysOut(t *testing.T) {
 
 func (w *world) staysOut(t *testing.T, s *Store) {
 	t.Helper()
-	m, err := s.Member(ctx, w.linus, w.engine.String())
+	m, err := s.Member(ctx, By{User: w.linus}, w.engine.String())
 	if KindOf(err) != NotFound {
 		t.Errorf("Linus is a member again: %v, %v", m.Role, err)
 	}
@@ -291,11 +291,23 @@ func TestTheSameDamageIsWrittenDownOnceAMinute(t *testing.T) {
 	}
 }
 
+// toSchemaFour takes back what migration 5 has made.
+var toSchemaFour = []string{
+	"DROP TABLE attempts", "DROP TABLE devices", "DROP TABLE passkeys", "DROP TABLE knocks",
+	"ALTER TABLE users DROP COLUMN login_ms", "ALTER TABLE users DROP COLUMN login_address",
+	"ALTER TABLE tokens DROP COLUMN user_id", "ALTER TABLE tokens DROP COLUMN created_ms", "ALTER TABLE tokens DROP COLUMN created_by",
+	"ALTER TABLE tokens DROP COLUMN most", "ALTER TABLE tokens DROP COLUMN uses", "ALTER TABLE tokens DROP COLUMN revoked_ms", "ALTER TABLE tokens DROP COLUMN seal",
+	"ALTER TABLE sessions DROP COLUMN news", "ALTER TABLE rooms DROP COLUMN history", "ALTER TABLE rooms DROP COLUMN history_n",
+	"DROP INDEX audit_log_event", "DROP INDEX audit_log_actor",
+	"DROP INDEX room_log_leaves", "CREATE INDEX room_log_leaves ON room_log (room_id, n) WHERE op = 3", "PRAGMA user_version = 4",
+}
+
 // A database of the version before this one has neither anchors nor an audit log.
 func TestADatabaseOfTheVersionBeforeStartsWithoutAnAlarm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	must(t, os.Remove(filepath.Join(w.dir, anchorsName)))
+	w.tamper(t, toSchemaFour...)
 	w.tamper(t, "DROP TABLE marks", "ALTER TABLE users DROP COLUMN shows_typing", "DROP TABLE audit_log", "DROP INDEX room_log_changes", "DROP INDEX room_log_epochs", "DROP INDEX room_log_leaves", "ALTER TABLE rooms DROP COLUMN state",
 		"ALTER TABLE rooms ADD COLUMN epoch_stale INTEGER NOT NULL DEFAULT 0", "PRAGMA user_version = 1")
 	s := w.start(t)

@@ -50,7 +50,7 @@ func (s *Store) Destroy(ctx context.Context, m Membership) error {
 			}
 			s.o.Hub.EndTopic(m.Room)
 		})
-		return c.audit("room.destroy", m.User, m.Room.String())
+		return c.audit(m.By, "room.destroy", m.Room.String())
 	})
 	if err != nil {
 		return err

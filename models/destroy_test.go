@@ -94,10 +94,10 @@ func TestADestroyedRoomIsGoneFromTheFilesOnceNobodyReadsIt(t *testing.T) {
 		t.Error("the stream of another room ended")
 	}
 	for what, err := range map[string]error{
-		"member":  func() error { _, err := s.Member(ctx, w.ada, w.engine.String()); return err }(),
+		"member":  func() error { _, err := s.Member(ctx, By{User: w.ada}, w.engine.String()); return err }(),
 		"view":    func() error { _, err := s.View(ctx, ada); return err }(),
 		"post":    func() error { _, err := s.Post(ctx, ada, "anybody?", ""); return err }(),
-		"join":    func() error { _, err := s.Join(ctx, w.linus, w.codes["engine"]); return err }(),
+		"join":    func() error { _, err := s.Join(ctx, By{User: w.linus}, w.codes["engine"]); return err }(),
 		"destroy": s.Destroy(ctx, ada),
 		"after":   func() error { _, _, _, err := s.After(ctx, grace, 0); return err }(),
 	} {
@@ -210,7 +210,7 @@ func TestADestroyedRoomThatIsPutBackIsNoticed(t *testing.T) {
 				t.Error("verify finds nothing")
 			}
 			s := crashed.start(t)
-			if m, err := s.Member(ctx, w.grace, w.engine.String()); err == nil {
+			if m, err := s.Member(ctx, By{User: w.grace}, w.engine.String()); err == nil {
 				t.Errorf("Grace is a member of the destroyed room: %+v", m)
 			}
 		})

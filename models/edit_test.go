@@ -114,11 +114,11 @@ func TestThereIsNothingToEditWhereNoMessageIs(t *testing.T) {
 			t.Errorf("edited to %.10q: %v", body, err)
 		}
 	}
-	linus := Membership{Room: w.engine, User: w.linus} // who has left
+	linus := Membership{Room: w.engine, By: By{User: w.linus}} // who has left
 	if err := s.Edit(ctx, linus, w.kettle, "hello"); KindOf(err) != NotFound {
 		t.Errorf("somebody who has left edits: %v", err)
 	}
-	if err := s.Remove(ctx, Membership{Room: w.library, User: w.ada, Role: Owner}, w.kettle); err == nil {
+	if err := s.Remove(ctx, Membership{Room: w.library, By: By{User: w.ada}, Role: Owner}, w.kettle); err == nil {
 		if l, _ := s.Message(ctx, ada, w.kettle); l.Removed {
 			t.Error("a message of another room is removed")
 		}

@@ -298,7 +298,7 @@ func (s *Store) readHead(ctx context.Context, db gorm.ConnPool, room ID) (head, 
 	var n, epoch number
 	var mac hash
 	var stale bool // somebody left after the epoch began
-	err := db.QueryRowContext(ctx, `SELECT head_n, head_mac, epoch, EXISTS (SELECT 1 FROM room_log WHERE room_id = ?1 AND op = 3
+	err := db.QueryRowContext(ctx, `SELECT head_n, head_mac, epoch, EXISTS (SELECT 1 FROM room_log WHERE room_id = ?1 AND op IN (3, 4, 5)
 		AND n > (SELECT max(n) FROM room_log WHERE room_id = ?1 AND op = 14)) FROM rooms WHERE id = ?1`, room).Scan(&n, &mac, &epoch, &stale)
 	if err != nil {
 		return head{}, noRow(err, errNotFound)

@@ -276,7 +276,7 @@ func TestADatabaseWithoutMarksStartsWithNothingUnread(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := m.intruder()
-	for _, statement := range []string{"DROP INDEX room_log_changes", "DROP TABLE marks", "ALTER TABLE users DROP COLUMN shows_typing", "PRAGMA user_version = 2"} {
+	for _, statement := range append(toSchemaFour, "DROP INDEX room_log_changes", "DROP TABLE marks", "ALTER TABLE users DROP COLUMN shows_typing", "PRAGMA user_version = 2") {
 		if _, err := old.Exec(statement); err != nil {
 			t.Fatal(err)
 		}

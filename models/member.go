@@ -25,23 +25,25 @@ const (
 // Membership is the permission to read a room and to write in it. Only this package makes one,
 // and only for a row that agrees with the latest entry about that person in the room's log.
 type Membership struct {
-	Room, User ID
-	Role       Role
+	Room ID
+	By   // the member; in one that Member returned, also from where
+	Role Role
 }
 
-// Member returns the user's membership of the room with that name. It is NotFound for a room
+// Member returns the doer's membership of the room with that name. It is NotFound for a room
 // that does not exist, one the user is not a member of, and a malformed name: the three must
 // look alike.
-func (s *Store) Member(ctx context.Context, user ID, room string) (Membership, error) {
+func (s *Store) Member(ctx context.Context, by By, room string) (Membership, error) {
 	id, err := ParseID(room)
 	if err != nil {
 		return Membership{}, err
 	}
 	var m Membership
 	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
-		m, err = s.membership(ctx, db, id, user)
+		m, err = s.membership(ctx, db, id, by.User)
 		return err
 	})
+	m.By = by
 	return m, err
 }
 
@@ -229,14 +231,15 @@ const (
 
 var errNoSuchCode = &Error{Kind: NotFound, Field: "code", Msg: "No room can be entered with this code. Check it with the person who gave it to you."}
 
-// Join makes the user a member of the room with that code, which may be written in any of the
+// Join makes the doer a member of the room with that code, which may be written in any of the
 // forms that NormalCode forgives. A member stays one. It is NotFound, in one and the same way,
 // when the code is unknown, the room is full or nobody is left in it.
-func (s *Store) Join(ctx context.Context, user ID, code string) (ID, error) {
+func (s *Store) Join(ctx context.Context, by By, code string) (ID, error) {
 	normal, err := NormalCode(code)
 	if err != nil {
 		return ID{}, err
 	}
+	user := by.User
 	var room ID
 	err = s.lane.do(ctx, func(c *change) error {
 		var sealed []byte
@@ -269,7 +272,7 @@ func (s *Store) Join(ctx context.Context, user ID, code string) (ID, error) {
 		if err := c.append(e); err != nil {
 			return err
 		}
-		if err := c.audit("room.join", user, room.String()); err != nil {
+		if err := c.audit(by, "room.join", room.String()); err != nil {
 			return err
 		}
 		return c.addMember(e, Plain)
@@ -318,7 +321,7 @@ func (s *Store) Leave(ctx context.Context, m Membership) error {
 			}
 		}
 		c.after = append(c.after, func() { s.o.Hub.EndMember(m.Room, m.User) })
-		return c.audit(auditLeave, m.User, m.Room.String())
+		return c.audit(m.By, auditLeave, m.Room.String())
 	})
 }
 

@@ -144,6 +144,57 @@ INSERT INTO marks (room_id, user_id, n, posts)   -- nothing is unread to begin w
 ALTER TABLE users ADD COLUMN shows_typing INTEGER NOT NULL DEFAULT 1; -- others are told while the user is writing
 `, `
 CREATE INDEX room_log_changes ON room_log (room_id, target, n) WHERE op IN (8, 9); -- the latest about each message, without a look at its post
+`, `
+CREATE TABLE attempts (               -- failures, and until when they make the next try wait
+	key        BLOB PRIMARY KEY,       -- keyed hash of a user name, of somebody's device, of an address
+	user_id    BLOB,                   -- whose name it is, if anybody's: such a row is not dropped to make room
+	failures   INTEGER NOT NULL,       -- since the last success
+	guessed    INTEGER NOT NULL,       -- how many of them came with the right password
+	since_ms   INTEGER NOT NULL,       -- the first of them
+	last_ms    INTEGER NOT NULL,
+	until_ms   INTEGER NOT NULL        -- no try before this
+);
+CREATE INDEX attempts_last ON attempts (last_ms);
+CREATE TABLE devices (                -- browsers that somebody has signed in from
+	hash       BLOB PRIMARY KEY,       -- keyed, of the cookie
+	user_id    BLOB NOT NULL REFERENCES users (id),
+	created_ms INTEGER NOT NULL,
+	seen_ms    INTEGER NOT NULL
+);
+CREATE INDEX devices_user ON devices (user_id);
+CREATE TABLE passkeys (
+	id         BLOB PRIMARY KEY,
+	user_id    BLOB NOT NULL REFERENCES users (id),
+	handle     BLOB NOT NULL UNIQUE,   -- blind index of the credential's id
+	credential BLOB NOT NULL,          -- kind 08; binds id and user
+	signs      INTEGER NOT NULL,       -- the authenticator's own count
+	created_ms INTEGER NOT NULL,
+	used_ms    INTEGER NOT NULL
+);
+CREATE INDEX passkeys_user ON passkeys (user_id);
+ALTER TABLE users ADD COLUMN login_ms INTEGER NOT NULL DEFAULT 0;      -- the last sign-in
+ALTER TABLE users ADD COLUMN login_address TEXT NOT NULL DEFAULT '';
+ALTER TABLE tokens ADD COLUMN user_id BLOB;                            -- of a reset: whose password
+ALTER TABLE tokens ADD COLUMN created_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tokens ADD COLUMN created_by BLOB NOT NULL DEFAULT x'';
+ALTER TABLE tokens ADD COLUMN most INTEGER NOT NULL DEFAULT 1;         -- how often it can be used
+ALTER TABLE tokens ADD COLUMN uses INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tokens ADD COLUMN revoked_ms INTEGER;
+ALTER TABLE tokens ADD COLUMN seal BLOB NOT NULL DEFAULT x'';          -- keyed hash over its terms: purpose, user, expiry, most
+ALTER TABLE sessions ADD COLUMN news BLOB;                             -- names a session that began on a new device, until the person has seen it
+ALTER TABLE rooms ADD COLUMN history INTEGER NOT NULL DEFAULT 0;       -- 0: newcomers see all; 1: from when they joined
+ALTER TABLE rooms ADD COLUMN history_n INTEGER NOT NULL DEFAULT 0;     -- the log entry that set it
+CREATE TABLE knocks (                 -- who waits to be let in; grants nothing
+	room_id    BLOB NOT NULL REFERENCES rooms (id),
+	user_id    BLOB NOT NULL REFERENCES users (id),
+	created_ms INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX knocks_room_user ON knocks (room_id, user_id);
+CREATE INDEX knocks_user ON knocks (user_id);
+DROP INDEX room_log_leaves;
+CREATE INDEX room_log_leaves ON room_log (room_id, n) WHERE op IN (3, 4, 5); -- whether somebody left, was removed or banned since
+CREATE INDEX audit_log_event ON audit_log (event, n);
+CREATE INDEX audit_log_actor ON audit_log (actor, n);
 `}
 
 // anchorsSince is the first schema whose databases always have anchors beside them.

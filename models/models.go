@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -65,6 +66,7 @@ type Store struct {
 	hasher  *hasher
 	lane    *lane
 	proofs  proofs
+	ledger  ledger
 	shelves shelves
 	watch   watch
 	alarm   alarm
@@ -122,6 +124,11 @@ func Open(o Options) (*Store, error) {
 	if err := s.checkAnchors(s.life); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	start, err := readAuditMark(s.life, s.read.Statement.ConnPool)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	s.ledger.from = start.n
 	if socket, err := s.listenControl(); err != nil {
 		s.o.Log.Warn("commands cannot ask this server while it runs", "error", err)
 	} else {
@@ -158,6 +165,7 @@ func OpenToRead(o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.closeFiles())
 	}
+	s.ledger.from = math.MaxUint64 // there is nothing but what stands there
 	s.life, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }

@@ -128,7 +128,7 @@ func (a *archive) registered(r Registration) (user User, secret string, codes []
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	user, codes, err = a.Confirm(a.t.Context(), id, codeOf(a.t, p.Secret, 0))
+	user, codes, err = a.Confirm(a.t.Context(), By{}, id, codeOf(a.t, p.Secret, 0))
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func openMeeting(t *testing.T) *meeting {
 
 func (a *archive) create(owner ID, name string) ID {
 	a.t.Helper()
-	room, err := a.CreateRoom(a.t.Context(), owner, name)
+	room, err := a.CreateRoom(a.t.Context(), By{User: owner}, name)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func (a *archive) create(owner ID, name string) ID {
 
 func (a *archive) join(user, room ID) {
 	a.t.Helper()
-	if _, err := a.Join(a.t.Context(), user, a.codeOf(room)); err != nil {
+	if _, err := a.Join(a.t.Context(), By{User: user}, a.codeOf(room)); err != nil {
 		a.t.Fatal(err)
 	}
 }
@@ -188,7 +188,7 @@ func (a *archive) codeOf(room ID) string {
 
 func (a *archive) member(user, room ID) Membership {
 	a.t.Helper()
-	m, err := a.Member(a.t.Context(), user, room.String())
+	m, err := a.Member(a.t.Context(), By{User: user}, room.String())
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -76,6 +76,13 @@ func (p *proofs) of(room ID) *proof {
 	return r
 }
 
+// tick says that something other than a log has changed.
+func (p *proofs) tick() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ticks++
+}
+
 // advance notes entries that were committed, in their order.
 func (p *proofs) advance(entries []*Entry) {
 	p.mu.Lock()
@@ -316,7 +323,7 @@ func (s *Store) checkHead(room ID, known, head mark) {
 
 // proveRooms walks every room's log once after the start, beside normal work.
 func (s *Store) proveRooms(ctx context.Context) {
-	departed, err := s.departures(ctx)
+	departed, err := s.readLedger(ctx)
 	if err != nil && ctx.Err() == nil {
 		s.o.Log.Error("the audit log could not be read", "error", err)
 	}

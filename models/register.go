@@ -210,11 +210,12 @@ func (s *Store) pending(db *gorm.DB, id ID) (row registrationRow, profile sealed
 
 // Confirm turns a registration into a user when the code is right, and returns ten recovery
 // codes that are shown once. A wrong code is Invalid; the fifth ends the registration.
-func (s *Store) Confirm(ctx context.Context, id ID, code string) (User, []string, error) {
+func (s *Store) Confirm(ctx context.Context, by By, id ID, code string) (User, []string, error) {
 	var user User
-	codes := make([]string, recoveryCount)
+	var codes []string
 	var wrong error
-	err := s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+	err := s.act(ctx, func(t *act) error {
+		tx := t.db
 		row, profile, secret, err := s.pending(tx, id)
 		if err != nil {
 			return err
@@ -232,20 +233,29 @@ func (s *Store) Confirm(ctx context.Context, id ID, code string) (User, []string
 			if used.RowsAffected != 1 {
 				return errBadToken
 			}
-		}
-		err = tx.Create(&userRow{
-			ID: id, UsernameIndex: row.UsernameIndex, EmailIndex: row.EmailIndex, Profile: row.Profile, Revision: firstRevision,
-			Password: row.Password, TOTP: row.TOTP, TOTPLastStep: step, CreatedMS: s.now(),
-		}).Error
-		if err != nil {
-			return err
-		}
-		for i := range codes {
-			plain := newSymbols(recoveryLength)
-			codes[i] = group(plain, 6)
-			if err := tx.Exec("INSERT INTO recovery_codes (user_id, hash) VALUES (?, ?)", id, s.service.RecoveryHash(id, plain)).Error; err != nil {
+			if err := t.audit(by.audit(eventTokenUse, handleOf(row.Token), "done")); err != nil {
 				return err
 			}
+		}
+		a := account{profile: profile, row: userRow{
+			ID: id, Revision: firstRevision, Password: row.Password, TOTP: row.TOTP, TOTPLastStep: step, CreatedMS: t.now,
+			Profile: row.Profile, UsernameIndex: row.UsernameIndex, EmailIndex: row.EmailIndex,
+		}}
+		if err := tx.Create(&a.row).Error; err != nil {
+			return err
+		}
+		if codes, err = t.newCodes(id); err != nil {
+			return err
+		}
+		if err := s.vouch(ctx, tx.Statement.ConnPool, &a); err != nil {
+			return err
+		}
+		if err := tx.Model(&userRow{}).Where("id = ?", id).Update("profile", a.row.Profile).Error; err != nil {
+			return err
+		}
+		by.User = id
+		if err := t.audit(by.audit(eventAccount+"register", accountObject(id, firstRevision), "done")); err != nil {
+			return err
 		}
 		user = profile.user(id)
 		return tx.Delete(&registrationRow{}, "id = ?", id).Error
@@ -254,6 +264,22 @@ func (s *Store) Confirm(ctx context.Context, id ID, code string) (User, []string
 		return User{}, nil, err
 	}
 	return user, codes, nil
+}
+
+// newCodes gives a user ten recovery codes in place of those that are left.
+func (t *act) newCodes(user ID) ([]string, error) {
+	if _, err := t.exec("DELETE FROM recovery_codes WHERE user_id = ?", user); err != nil {
+		return nil, err
+	}
+	codes := make([]string, recoveryCount)
+	for i := range codes {
+		plain := newSymbols(recoveryLength)
+		codes[i] = group(plain, 6)
+		if _, err := t.exec("INSERT INTO recovery_codes (user_id, hash) VALUES (?, ?)", user, t.s.service.RecoveryHash(user, plain)); err != nil {
+			return nil, err
+		}
+	}
+	return codes, nil
 }
 
 func (s *Store) wrongCode(tx *gorm.DB, row registrationRow) error {

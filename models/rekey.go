@@ -100,7 +100,7 @@ func (s *Store) Rotate(ctx context.Context) (old, now string, err error) {
 		if err := s.rewrap(c, was, next); err != nil {
 			return err
 		}
-		if err := c.audit("keys.rotate", ID{}, old+" to "+now); err != nil {
+		if err := c.audit(By{}, "keys.rotate", old+" to "+now); err != nil {
 			return err
 		}
 		s.lane.rotated = next
@@ -210,7 +210,7 @@ func (s *Store) DestroyKey(ctx context.Context, name string) error {
 		s.masters.mu.Lock()
 		delete(s.masters.byID, key.ID())
 		s.masters.mu.Unlock()
-		return c.audit("keys.destroy", ID{}, name)
+		return c.audit(By{}, "keys.destroy", name)
 	})
 }
 

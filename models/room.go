@@ -105,12 +105,12 @@ func line(field, what, s string, most int) (string, error) {
 }
 
 // CreateRoom makes a room with its first epoch, its code and its owner, who is its first member.
-func (s *Store) CreateRoom(ctx context.Context, owner ID, name string) (ID, error) {
+func (s *Store) CreateRoom(ctx context.Context, by By, name string) (ID, error) {
 	name, err := line("name", "The room's name", name, roomNameMax)
 	if err != nil {
 		return ID{}, err
 	}
-	room, code := newID(), newSymbols(codeLength)
+	owner, room, code := by.User, newID(), newSymbols(codeLength)
 	incarnation := newID()
 	err = s.lane.do(ctx, func(c *change) error {
 		var owned int
@@ -145,7 +145,7 @@ func (s *Store) CreateRoom(ctx context.Context, owner ID, name string) (ID, erro
 		if err != nil {
 			return err
 		}
-		if err := c.audit("room.create", owner, room.String()); err != nil {
+		if err := c.audit(by, "room.create", room.String()); err != nil {
 			return err
 		}
 		return c.addMember(create, Owner)

@@ -68,7 +68,7 @@ func TestARotationUnderLoadLosesNothing(t *testing.T) {
 					t.Error(err)
 				}
 				if i%5 == 0 {
-					room, err := s.CreateRoom(ctx, user, "Another room")
+					room, err := s.CreateRoom(ctx, By{User: user}, "Another room")
 					if err != nil {
 						t.Error(err)
 					}
@@ -77,8 +77,8 @@ func TestARotationUnderLoadLosesNothing(t *testing.T) {
 					}
 				}
 				if i%7 == 0 {
-					_, err := s.Join(ctx, w.linus, w.codes["engine"])
-					linus, memberErr := s.Member(ctx, w.linus, w.engine.String())
+					_, err := s.Join(ctx, By{User: w.linus}, w.codes["engine"])
+					linus, memberErr := s.Member(ctx, By{User: w.linus}, w.engine.String())
 					if err = errors.Join(err, memberErr); err == nil {
 						err = s.Leave(ctx, linus)
 					}

@@ -130,14 +130,21 @@ func (t Sessions) CommitCtx(ctx context.Context, token string, data []byte, _ ti
 	if err != nil || row.UserID.Zero() {
 		return err
 	}
-	return t.s.revoke(ctx, `token_hash IN (SELECT token_hash FROM sessions
-		WHERE user_id = ? AND revoked_ms IS NULL ORDER BY auth_ms DESC, rowid DESC LIMIT -1 OFFSET ?)`, row.UserID, sessionsPerUser)
+	var alive int
+	err = t.s.read.WithContext(ctx).Raw("SELECT count(*) FROM sessions WHERE user_id = ? AND revoked_ms IS NULL", row.UserID).Scan(&alive).Error
+	if err != nil || alive <= sessionsPerUser {
+		return err
+	}
+	return t.s.act(ctx, func(a *act) error {
+		return a.revoke(By{}, "too many", `token_hash IN (SELECT token_hash FROM sessions
+			WHERE user_id = ? AND revoked_ms IS NULL ORDER BY auth_ms DESC, rowid DESC LIMIT -1 OFFSET ?)`, row.UserID, sessionsPerUser)
+	})
 }
 
 // DeleteCtx revokes a session and ends its streams.
 func (t Sessions) DeleteCtx(ctx context.Context, token string) error {
 	hash := t.s.service.SessionHash(token)
-	return t.s.revoke(ctx, "token_hash = ?", hash[:])
+	return t.s.act(ctx, func(a *act) error { return a.revoke(By{Session: hash}, "ended", "token_hash = ?", hash[:]) })
 }
 
 // Find, Commit and Delete complete the shape of an scs store.
@@ -153,7 +160,7 @@ func (t Sessions) Commit(token string, data []byte, expiry time.Time) error {
 // Delete is DeleteCtx without a context.
 func (t Sessions) Delete(token string) error { return t.DeleteCtx(context.Background(), token) }
 
-// SessionHash names a session to the feed and to RevokeOthers, without its token.
+// SessionHash names a session without its token.
 func (s *Store) SessionHash(token string) [32]byte { return s.service.SessionHash(token) }
 
 // SessionEnd returns when a session will be over if it is not used again. It is SignedOut when it already is.
@@ -176,21 +183,29 @@ func (s *Store) TouchSession(ctx context.Context, hash [32]byte) error {
 	return s.write.WithContext(ctx).Model(&sessionRow{}).Where("token_hash = ? AND revoked_ms IS NULL", hash[:]).Update("seen_ms", s.now()).Error
 }
 
-// RevokeOthers ends all sessions of a user but one.
-func (s *Store) RevokeOthers(ctx context.Context, user ID, keep [32]byte) error {
-	return s.revoke(ctx, "user_id = ? AND token_hash <> ?", user, keep[:])
-}
-
-// revoke turns sessions into tombstones, then ends their streams.
-func (s *Store) revoke(ctx context.Context, where string, args ...any) error {
+// revoke turns sessions into tombstones, and ends their streams when that is durable.
+func (t *act) revoke(by By, why, where string, args ...any) error {
 	var rows []sessionRow
-	err := s.write.WithContext(ctx).Model(&rows).Clauses(clause.Returning{Columns: []clause.Column{{Name: "token_hash"}}}).
+	err := t.db.Model(&rows).Clauses(clause.Returning{Columns: []clause.Column{{Name: "token_hash"}, {Name: "user_id"}}}).
 		Where("revoked_ms IS NULL").Where(where, args...).
-		Updates(map[string]any{"revoked_ms": s.now(), "data": []byte{}}).Error
-	for _, row := range rows {
-		s.o.Hub.EndSession([32]byte(row.TokenHash))
+		Updates(map[string]any{"revoked_ms": t.now, "data": []byte{}}).Error
+	if err != nil {
+		return err
 	}
-	return err
+	for _, row := range rows {
+		t.after = append(t.after, func() { t.s.o.Hub.EndSession([32]byte(row.TokenHash)) })
+		if row.UserID.Zero() {
+			continue // of nobody
+		}
+		who := by
+		if who.User.Zero() {
+			who.User = row.UserID
+		}
+		if err := t.audit(who.audit(eventSessionEnd, handleOf(row.TokenHash), why)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) session(ctx context.Context, hash [32]byte) (sessionRow, error) {
@@ -202,7 +217,7 @@ func (s *Store) session(ctx context.Context, hash [32]byte) (sessionRow, error) 
 		})
 		return row, err
 	})
-	if err == nil && s.now() >= s.sessionEnd(row).UnixMilli() {
+	if err == nil && (s.now() >= s.sessionEnd(row).UnixMilli() || s.ledger.ended(hash[:])) {
 		return row, errSignedOut
 	}
 	return row, err

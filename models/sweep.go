@@ -61,7 +61,7 @@ func (s *Store) sweepSessions(ctx context.Context, open []feed.Listener) error {
 			return err
 		}
 		for _, row := range rows {
-			alive[[32]byte(row.TokenHash)] = s.now() < s.sessionEnd(row).UnixMilli()
+			alive[[32]byte(row.TokenHash)] = s.now() < s.sessionEnd(row).UnixMilli() && !s.ledger.ended(row.TokenHash)
 		}
 	}
 	for session, lives := range alive {
@@ -103,6 +103,7 @@ func (s *Store) sweepMembers(ctx context.Context, open []feed.Listener) error {
 // registrations that were given up, and tokens that ran out.
 func (s *Store) purge(ctx context.Context) error {
 	oldest := s.o.Now().Add(-max(s.o.SessionLifetime, anonymousLife)).UnixMilli()
+	s.ledger.forget(oldest)
 	db := s.write.WithContext(ctx)
 	return errors.Join(
 		db.Delete(&sessionRow{}, "auth_ms <= ?", oldest).Error,

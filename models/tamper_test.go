@@ -56,14 +56,14 @@ func TestAnInsertedMembershipLetsNobodyIn(t *testing.T) {
 // refuses checks every way into a room.
 func (m *meeting) refuses(t *testing.T, user ID) {
 	t.Helper()
-	if _, err := m.Member(t.Context(), user, m.room.String()); KindOf(err) != NotFound {
+	if _, err := m.Member(t.Context(), By{User: user}, m.room.String()); KindOf(err) != NotFound {
 		t.Errorf("the store takes the row for a membership: %v", err)
 	}
 	rooms, err := m.Rooms(t.Context(), user)
 	if err != nil || slices.ContainsFunc(rooms, func(c Card) bool { return c.Room == m.room }) {
 		t.Errorf("the room is in the list: %v", err)
 	}
-	forged := Membership{Room: m.room, User: user, Role: Owner}
+	forged := Membership{Room: m.room, By: By{User: user}, Role: Owner}
 	if _, err := m.View(t.Context(), forged); KindOf(err) != NotFound {
 		t.Errorf("the room can be viewed: %v", err)
 	}
@@ -118,11 +118,11 @@ func TestAnOldRoleDoesNotComeBack(t *testing.T) {
 	}
 	m.join(m.ada, m.room)
 	m.tamper(1, "UPDATE memberships SET role = 'owner', entry_n = 2, joined_n = 2 WHERE room_id = ? AND user_id = ?", m.room, m.ada)
-	if _, err := m.Member(t.Context(), m.ada, m.room.String()); KindOf(err) != NotFound {
+	if _, err := m.Member(t.Context(), By{User: m.ada}, m.room.String()); KindOf(err) != NotFound {
 		t.Errorf("Ada is the owner again by her first entry: %v", err)
 	}
 	m.tamper(1, "UPDATE memberships SET role = 'member', entry_n = joined_n WHERE room_id = ? AND user_id = ?", m.room, m.grace)
-	if _, err := m.Member(t.Context(), m.grace, m.room.String()); KindOf(err) != NotFound {
+	if _, err := m.Member(t.Context(), By{User: m.grace}, m.room.String()); KindOf(err) != NotFound {
 		t.Errorf("Grace is made less than the log says: %v", err)
 	}
 }
@@ -179,7 +179,7 @@ func TestCredentialsDoNotMoveBetweenPeople(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a.tamper(1, c.move, a.service.Index("username", "ada"), a.service.Index("username", "eve"))
 			a.tamper(2, "UPDATE users SET totp_last_step = 0")
-			if u, _, err := a.Authenticate(t.Context(), "ada", "green ladder beside the well", codeOf(t, c.secret, 0)); err == nil {
+			if u, _, err := a.Authenticate(t.Context(), By{}, "ada", "green ladder beside the well", codeOf(t, c.secret, 0)); err == nil {
 				t.Errorf("Eve signs in as %s", u.Username)
 			}
 			a.restore("users", backup)
@@ -187,7 +187,7 @@ func TestCredentialsDoNotMoveBetweenPeople(t *testing.T) {
 	}
 	t.Run("her authenticator", func(t *testing.T) {
 		a.tamper(1, "UPDATE users SET totp = (SELECT totp FROM users WHERE username_index = ?2), totp_last_step = 0 WHERE username_index = ?1", a.service.Index("username", "ada"), a.service.Index("username", "eve"))
-		if _, _, err := a.Authenticate(t.Context(), "ada", goodPassword, codeOf(t, eveSecret, 0)); err == nil {
+		if _, _, err := a.Authenticate(t.Context(), By{}, "ada", goodPassword, codeOf(t, eveSecret, 0)); err == nil {
 			t.Error("Ada's password and Eve's authenticator let in")
 		}
 		a.restore("users", backup)
@@ -196,7 +196,7 @@ func TestCredentialsDoNotMoveBetweenPeople(t *testing.T) {
 		a.tamper(1, "UPDATE users SET username_index = x'00' WHERE username_index = ?", a.service.Index("username", "ada"))
 		a.tamper(1, "UPDATE users SET username_index = ? WHERE username_index = ?", a.service.Index("username", "ada"), a.service.Index("username", "eve"))
 		a.tamper(2, "UPDATE users SET totp_last_step = 0")
-		if u, _, err := a.Authenticate(t.Context(), "ada", "green ladder beside the well", codeOf(t, eveSecret, 0)); err == nil {
+		if u, _, err := a.Authenticate(t.Context(), By{}, "ada", "green ladder beside the well", codeOf(t, eveSecret, 0)); err == nil {
 			t.Errorf("Eve signs in as ada and becomes %s", u.Username)
 		}
 		a.restore("users", backup)
@@ -205,12 +205,12 @@ func TestCredentialsDoNotMoveBetweenPeople(t *testing.T) {
 		a.tamper(10, "DELETE FROM recovery_codes WHERE user_id = (SELECT id FROM users WHERE username_index = ?)", a.service.Index("username", "ada"))
 		a.tamper(10, "UPDATE recovery_codes SET user_id = (SELECT id FROM users WHERE username_index = ?)", a.service.Index("username", "ada"))
 		for _, code := range []string{eveCodes[0], adaCodes[0]} {
-			if _, _, err := a.Authenticate(t.Context(), "ada", goodPassword, code); err == nil {
+			if _, _, err := a.Authenticate(t.Context(), By{}, "ada", goodPassword, code); err == nil {
 				t.Errorf("a moved recovery code lets in")
 			}
 		}
 	})
-	if _, _, err := a.Authenticate(t.Context(), "ada", goodPassword, codeOf(t, adaSecret, 1)); err != nil {
+	if _, _, err := a.Authenticate(t.Context(), By{}, "ada", goodPassword, codeOf(t, adaSecret, 1)); err != nil {
 		t.Errorf("Ada herself: %v", err)
 	}
 }
@@ -290,7 +290,7 @@ func TestAForgedOrRelabelledSessionIsNoSession(t *testing.T) {
 	})
 	t.Run("a plain hash instead of the keyed one", func(t *testing.T) {
 		made := digest("chosen by Eve")
-		a.tamper(1, "INSERT INTO sessions SELECT ?, user_id, data, auth_ms, seen_ms, NULL FROM sessions WHERE user_id = ?", made[:], ada)
+		a.tamper(1, "INSERT INTO sessions SELECT ?, user_id, data, auth_ms, seen_ms, NULL, NULL FROM sessions WHERE user_id = ?", made[:], ada)
 		if found("chosen by Eve") {
 			t.Error("it is a session")
 		}
@@ -365,11 +365,11 @@ func TestAMovedCodeLeadsNowhere(t *testing.T) {
 	index := m.envelope("SELECT code_index FROM rooms WHERE id = ?", own)
 	m.tamper(1, "UPDATE rooms SET code_index = NULL WHERE id = ?", own)
 	m.tamper(1, "UPDATE rooms SET code_index = ? WHERE id = ?", index, m.room)
-	if room, err := m.Join(t.Context(), zoe, hers); KindOf(err) != NotFound {
+	if room, err := m.Join(t.Context(), By{User: zoe}, hers); KindOf(err) != NotFound {
 		t.Errorf("the code of one room opens %v: %v", room, err)
 	}
 	m.tamper(1, "UPDATE rooms SET (code, code_n) = (SELECT code, code_n FROM rooms WHERE id = ?) WHERE id = ?", own, m.room)
-	if room, err := m.Join(t.Context(), zoe, hers); KindOf(err) != NotFound {
+	if room, err := m.Join(t.Context(), By{User: zoe}, hers); KindOf(err) != NotFound {
 		t.Errorf("with its envelope, the code of one room opens %v: %v", room, err)
 	}
 }
@@ -525,7 +525,7 @@ func TestWhatTheIntruderDoesIsInTheLogWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	m := openMeeting(t)
 	m.tamper(1, "UPDATE memberships SET role = 'owner' WHERE user_id = ?", m.grace)
-	m.Member(t.Context(), m.grace, m.room.String())
+	m.Member(t.Context(), By{User: m.grace}, m.room.String())
 	m.tamper(1, "UPDATE users SET profile = x'00' WHERE id = ?", m.ada)
 	m.User(t.Context(), m.ada)
 	for _, want := range []string{"a membership is not what the room's log says", "class=profile"} {

@@ -12,6 +12,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"conclave/models/cipher"
 	"conclave/models/feed"
 )
 
@@ -37,6 +38,9 @@ type sealedProfile struct {
 	FullName string `json:"full_name"`
 	Email    string `json:"email"`
 	Admin    bool   `json:"admin,omitempty"`
+
+	DisabledMS int64   `json:"disabled_ms,omitempty"` // since when the person may not sign in
+	Vouched    vouched `json:"vouched,omitzero"`
 }
 
 // userRow is a row of users: sealed but for its blind indices and its numbers.
@@ -61,7 +65,7 @@ var errSignIn = &Error{Kind: Invalid, Msg: "User name, password and code do not 
 // Authenticate checks the user name, the password and a code, all together: whichever is wrong,
 // the answer is the same, after the same work. The code is a current one of the authenticator,
 // or a recovery code, which is used up and reported, because it is good for a new enrolment only.
-func (s *Store) Authenticate(ctx context.Context, username, password, code string) (user User, recovery bool, err error) {
+func (s *Store) Authenticate(ctx context.Context, by By, username, password, code string) (user User, recovery bool, err error) {
 	username = strings.ToLower(strings.TrimSpace(username))
 	var row userRow
 	err = s.read.WithContext(ctx).Take(&row, "username_index = ?", s.service.Index("username", username)).Error
@@ -83,28 +87,32 @@ func (s *Store) Authenticate(ctx context.Context, username, password, code strin
 	if err != nil {
 		return User{}, false, err
 	}
-	profile, profileErr := s.openProfile(row.ID, row.Revision, row.Profile)
-	if !known || !right || row.DisabledMS != nil || profileErr != nil || profile.Username != username || !fits && spare == nil {
+	a, profileErr := s.openAccount(ctx, s.readPool(), row)
+	if known && errors.Is(profileErr, cipher.ErrAuth) {
+		s.alarmOn(faultProfile, row.ID.String())
+	}
+	if !known || !right || row.DisabledMS != nil || profileErr != nil || a.profile.Username != username || !fits && (spare == nil || !a.codesStand) {
 		s.o.Log.Warn("sign-in refused", "known", known, "password", right && known)
 		return User{}, false, errSignIn
 	}
 	if !fits {
-		err = s.useUp("DELETE FROM recovery_codes WHERE user_id = ? AND hash = ?", row.ID, spare)
+		err = s.spend(ctx, by, row.ID, spare)
 	} else {
 		err = s.acceptStep(row.ID, step)
 	}
 	if err != nil {
 		return User{}, false, err
 	}
-	if err := s.rehash(ctx, row, password); err != nil {
+	if err := s.rehash(ctx, by, row, password); err != nil {
 		s.o.Log.Error("a password could not be hashed with today's parameters", "error", err)
 	}
-	return profile.user(row.ID), !fits, nil
+	return a.profile.user(row.ID), !fits, nil
 }
 
 // Reauthenticate checks password and code of somebody who is signed in, before something that
 // a stolen session must not do. The code is used up; a recovery code is none here.
-func (s *Store) Reauthenticate(ctx context.Context, user ID, password, code string) error {
+func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string) error {
+	user := by.User
 	var row userRow
 	if err := s.read.WithContext(ctx).Take(&row, "id = ? AND disabled_ms IS NULL", user).Error; err != nil {
 		return err
@@ -114,7 +122,7 @@ func (s *Store) Reauthenticate(ctx context.Context, user ID, password, code stri
 		return busy(err)
 	}
 	outcome := "refused"
-	defer func() { s.record(Audit{Event: "sudo", Actor: user, Outcome: outcome}) }()
+	defer func() { s.record(by.audit("sudo", "", outcome)) }()
 	secret, err := s.service.OpenTOTP(row.ID, row.TOTP)
 	if err != nil {
 		return errReauthenticate
@@ -151,6 +159,19 @@ func (s *Store) spareCode(ctx context.Context, user ID, code string) (found []by
 	return found, err
 }
 
+// spend uses a recovery code up: of two sign-ins with the same code, exactly one gets through.
+func (s *Store) spend(ctx context.Context, by By, user ID, hash []byte) error {
+	return s.act(context.WithoutCancel(ctx), func(t *act) error {
+		return t.change(by, user, "recovery", func(*account) error {
+			rows, err := t.exec("DELETE FROM recovery_codes WHERE user_id = ? AND hash = ?", user, hash)
+			if err == nil && rows != 1 {
+				return errSignIn
+			}
+			return err
+		})
+	})
+}
+
 // acceptStep uses a code up: of two sign-ins with the same code, exactly one gets through.
 func (s *Store) acceptStep(user ID, step int64) error {
 	return s.useUp("UPDATE users SET totp_last_step = ? WHERE id = ? AND totp_last_step < ?", step, user, step)
@@ -166,7 +187,7 @@ func (s *Store) useUp(statement string, args ...any) error {
 	return result.Error
 }
 
-func (s *Store) rehash(ctx context.Context, row userRow, password string) error {
+func (s *Store) rehash(ctx context.Context, by By, row userRow, password string) error {
 	phc, err := s.service.OpenPassword(row.ID, row.Password)
 	if err != nil || !s.hasher.stale(string(phc)) {
 		return err
@@ -175,13 +196,20 @@ func (s *Store) rehash(ctx context.Context, row userRow, password string) error 
 	if err != nil {
 		return err
 	}
-	return s.write.WithContext(ctx).Model(&userRow{}).Where("id = ? AND password = ?", row.ID, row.Password).
-		Update("password", s.service.SealPassword(row.ID, []byte(fresh))).Error
+	return s.act(ctx, func(t *act) error {
+		return t.change(by, row.ID, "rehash", func(a *account) error {
+			if bytes.Equal(a.row.Password, row.Password) { // else it was changed meanwhile
+				a.row.Password = s.service.SealPassword(row.ID, []byte(fresh))
+			}
+			return nil
+		})
+	})
 }
 
-// Enrol gives the user a new TOTP secret (base 32) once a code of it has been seen, ends all
+// Enrol gives the doer a new TOTP secret (base 32) once a code of it has been seen, ends all
 // other sessions and returns how many recovery codes are left.
-func (s *Store) Enrol(ctx context.Context, user ID, secret, code string, keep [32]byte) (left int, err error) {
+func (s *Store) Enrol(ctx context.Context, by By, secret, code string) (left int, err error) {
+	user := by.User
 	raw, err := otpText.DecodeString(secret)
 	if err != nil {
 		return 0, err
@@ -190,16 +218,19 @@ func (s *Store) Enrol(ctx context.Context, user ID, secret, code string, keep [3
 	if !ok {
 		return 0, invalid("code", "This code does not fit. Check that the time of your phone is right and type the newest code.")
 	}
-	err = s.write.WithContext(ctx).Model(&userRow{}).Where("id = ?", user).
-		Updates(map[string]any{"totp": s.service.SealTOTP(user, raw), "totp_last_step": step}).Error
-	if err != nil {
-		return 0, err
-	}
-	if err := s.RevokeOthers(ctx, user, keep); err != nil {
-		return 0, err
-	}
-	s.o.Log.Info("a new authenticator was enrolled with a recovery code", "user", user.String())
-	err = s.read.WithContext(ctx).Raw("SELECT count(*) FROM recovery_codes WHERE user_id = ?", user).Scan(&left).Error
+	err = s.act(ctx, func(t *act) error {
+		err := t.change(by, user, "totp", func(a *account) error {
+			a.row.TOTP, a.row.TOTPLastStep = s.service.SealTOTP(user, raw), step
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := t.revoke(by, "a new second factor", "user_id = ? AND token_hash <> ?", user, by.Session[:]); err != nil {
+			return err
+		}
+		return t.db.Raw("SELECT count(*) FROM recovery_codes WHERE user_id = ?", user).Scan(&left).Error
+	})
 	return left, err
 }
 
@@ -211,17 +242,26 @@ func (s *Store) User(ctx context.Context, id ID) (User, error) {
 
 func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
 	var row userRow
-	err := s.reading(ctx, func(h *handle) error {
-		return noRow(h.QueryRowContext(ctx, "SELECT profile, revision, shows_typing FROM users WHERE id = ? AND disabled_ms IS NULL", id).
+	var profile sealedProfile
+	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
+		err := noRow(db.QueryRowContext(ctx, "SELECT profile, revision, shows_typing FROM users WHERE id = ? AND disabled_ms IS NULL", id).
 			Scan(&row.Profile, &row.Revision, &row.ShowsTyping), errSignedOut)
+		if err != nil {
+			return err
+		}
+		if profile, err = s.openProfile(id, row.Revision, row.Profile); err == nil {
+			err = s.ledger.account(id, row.Revision, since(db))
+		}
+		return err
 	})
+	if errors.Is(err, cipher.ErrAuth) {
+		s.alarmOn(faultProfile, id.String())
+	}
+	if errors.Is(err, cipher.ErrAuth) || err == nil && profile.DisabledMS > 0 {
+		return User{}, errSignedOut
+	}
 	if err != nil {
 		return User{}, err
-	}
-	profile, err := s.openProfile(id, row.Revision, row.Profile)
-	if err != nil {
-		s.alarmOn(faultProfile, id.String())
-		return User{}, errSignedOut
 	}
 	user := profile.user(id)
 	user.ShowsTyping = row.ShowsTyping != 0
@@ -284,7 +324,9 @@ func (p *profiles) of(room ID) error {
 		if err := rows.Scan(&id, &sealed, &revision); err != nil {
 			return err
 		}
-		p.open(id, revision, sealed)
+		if _, err := p.open(id, revision, sealed); err != nil {
+			return err
+		}
 	}
 	return rows.Err()
 }
@@ -301,15 +343,19 @@ func (p *profiles) get(id ID) (Profile, error) {
 	if err = noRow(err, errNotFound); err != nil && KindOf(err) != NotFound {
 		return Profile{}, err
 	}
-	return p.open(id, revision, sealed), nil
+	return p.open(id, revision, sealed)
 }
 
-// open verifies a profile, unless the same bytes were verified before.
-func (p *profiles) open(id ID, revision uint32, sealed []byte) Profile {
+// open verifies a profile, unless the same bytes were verified before. errMoved: read again.
+func (p *profiles) open(id ID, revision uint32, sealed []byte) (Profile, error) {
+	latest := p.s.ledger.account(id, revision, since(p.db))
+	if errors.Is(latest, errMoved) {
+		return Profile{}, latest
+	}
 	kept, ok := p.s.shelves.profiles.get(id)
-	if !ok || kept.revision != revision || !bytes.Equal(kept.sealed, sealed) {
+	if !ok || latest != nil || kept.revision != revision || !bytes.Equal(kept.sealed, sealed) {
 		kept = keptProfile{revision, sealed, Profile{ID: id, Username: "unknown", FullName: "Unknown person"}}
-		if opened, err := p.s.openProfile(id, revision, sealed); err == nil {
+		if opened, err := p.s.openProfile(id, revision, sealed); err == nil && latest == nil {
 			kept.profile = opened.user(id).Profile
 			p.s.shelves.profiles.put(id, kept)
 		} else {
@@ -317,7 +363,7 @@ func (p *profiles) open(id ID, revision uint32, sealed []byte) Profile {
 		}
 	}
 	p.known[id] = kept.profile
-	return kept.profile
+	return kept.profile, nil
 }
 
 // spaceless takes the spaces out of a code: authenticators show "123 456".

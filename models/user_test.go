@@ -79,7 +79,7 @@ func TestTwoPendingRegistrationsWithOneTokenMakeOneAdministrator(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if user, _, err := a.Confirm(context.Background(), id, codeOf(t, p.Secret, 0)); err == nil && user.Admin {
+			if user, _, err := a.Confirm(context.Background(), By{}, id, codeOf(t, p.Secret, 0)); err == nil && user.Admin {
 				admins.Add(1)
 			}
 		})
@@ -99,7 +99,7 @@ func TestOfManySignInsWithOneCodeExactlyOneGetsThrough(t *testing.T) {
 		var wait sync.WaitGroup
 		for range 3 {
 			wait.Go(func() {
-				if _, _, err := a.Authenticate(context.Background(), "ada", goodPassword, code); err == nil {
+				if _, _, err := a.Authenticate(context.Background(), By{}, "ada", goodPassword, code); err == nil {
 					through.Add(1)
 				} else if KindOf(err) != Invalid {
 					t.Error(err)

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gorm.io/gorm"
+
+	"conclave/models/cipher"
 )
 
 // Finding is something that is not what this program wrote.
@@ -71,9 +73,10 @@ func (s *Store) Verify(ctx context.Context, progress func(done, all uint64)) (Re
 		r.Rooms++
 		r.Entries += w.n
 	}
-	return r, errors.Join(s.verifyUsers(ctx, &r), s.verifySessions(ctx, &r), s.walkAudit(ctx, func(uint64, int64, Audit) {}, func(n uint64, what string) {
+	err = s.walkAudit(ctx, func(_ uint64, at int64, e Audit) { s.ledger.note([]Audit{e}, 0, at) }, func(n uint64, what string) {
 		r.Findings = append(r.Findings, Finding{N: n, What: what})
-	}))
+	})
+	return r, errors.Join(err, s.verifyUsers(ctx, &r), s.verifySessions(ctx, &r))
 }
 
 // loggedRooms lists every room that has a row, a log or a message: a room whose row was taken
@@ -97,16 +100,37 @@ func (s *Store) verifyUsers(ctx context.Context, r *Report) error {
 	var users []userRow
 	return s.read.WithContext(ctx).FindInBatches(&users, 500, func(*gorm.DB, int) error {
 		for _, u := range users {
-			profile, err := s.openProfile(u.ID, u.Revision, u.Profile)
-			_, passwordErr := s.service.OpenPassword(u.ID, u.Password)
-			_, totpErr := s.service.OpenTOTP(u.ID, u.TOTP)
-			if errors.Join(err, passwordErr, totpErr) != nil || string(s.service.Index("username", profile.Username)) != string(u.UsernameIndex) ||
-				string(s.service.Index("email", strings.ToLower(profile.Email))) != string(u.EmailIndex) {
+			whole, err := s.wholeAccount(ctx, u.ID)
+			if err != nil {
+				return err
+			}
+			if !whole {
 				r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("user %s: the profile, the password or the second factor was changed", u.ID)})
 			}
 		}
 		return nil
 	}).Error
+}
+
+// wholeAccount checks one account, all of it read at one moment.
+func (s *Store) wholeAccount(ctx context.Context, id ID) (whole bool, err error) {
+	err = s.read.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		var u userRow
+		if err := tx.Take(&u, "id = ?", id).Error; err != nil {
+			return err
+		}
+		a, err := s.openAccount(ctx, tx.Statement.ConnPool, u)
+		if err != nil && !errors.Is(err, cipher.ErrAuth) {
+			return err
+		}
+		_, passwordErr := s.service.OpenPassword(u.ID, u.Password)
+		_, totpErr := s.service.OpenTOTP(u.ID, u.TOTP)
+		whole = errors.Join(err, passwordErr, totpErr) == nil && a.codesStand && a.passkeysStand &&
+			string(s.service.Index("username", a.profile.Username)) == string(u.UsernameIndex) &&
+			string(s.service.Index("email", strings.ToLower(a.profile.Email))) == string(u.EmailIndex) && (u.DisabledMS != nil) == (a.profile.DisabledMS > 0)
+		return nil
+	})
+	return whole, err
 }
 
 func (s *Store) verifySessions(ctx context.Context, r *Report) error {
@@ -115,6 +139,8 @@ func (s *Store) verifySessions(ctx context.Context, r *Report) error {
 		for _, row := range rows {
 			if len(row.TokenHash) != 32 {
 				r.Findings = append(r.Findings, Finding{What: "a session was changed"})
+			} else if s.ledger.ended(row.TokenHash) {
+				r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("a session of user %s that was ended has been put back", row.UserID)})
 			} else if _, err := s.service.OpenSession([32]byte(row.TokenHash), row.UserID, row.AuthMS, row.Data); err != nil {
 				r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("a session of user %s was changed", row.UserID)})
 			}

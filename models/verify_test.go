@@ -99,12 +99,12 @@ func furnish() (*world, error) {
 		*p.id, w.secret[p.name], err = enrolled(s, p.name, p.fullName)
 		check(err)
 	}
-	w.engine, err = s.CreateRoom(ctx, w.ada, "Engine room")
+	w.engine, err = s.CreateRoom(ctx, By{User: w.ada}, "Engine room")
 	check(err)
-	w.library, err = s.CreateRoom(ctx, w.ada, "Library")
+	w.library, err = s.CreateRoom(ctx, By{User: w.ada}, "Library")
 	check(err)
 	member := func(user, room ID) Membership {
-		m, err := s.Member(ctx, user, room.String())
+		m, err := s.Member(ctx, By{User: user}, room.String())
 		check(err)
 		return m
 	}
@@ -122,7 +122,7 @@ func furnish() (*world, error) {
 		check(err)
 		w.codes[name] = v.Code
 		for _, user := range []ID{w.grace, w.linus} {
-			_, err := s.Join(ctx, user, v.Code)
+			_, err := s.Join(ctx, By{User: user}, v.Code)
 			check(err)
 		}
 	}
@@ -179,7 +179,7 @@ func enrolled(s *Store, name, fullName string) (ID, string, error) {
 	if err != nil {
 		return id, "", err
 	}
-	_, _, err = s.Confirm(ctx, id, code)
+	_, _, err = s.Confirm(ctx, By{}, id, code)
 	return id, pending.Secret, err
 }
 
@@ -298,7 +298,7 @@ const (
 // genuine must be, and whatever is not shown must be said to be damaged or missing.
 func (w *world) believed(t testing.TB, s *Store, user, room ID, gone gone) {
 	t.Helper()
-	m, err := s.Member(ctx, user, room.String())
+	m, err := s.Member(ctx, By{User: user}, room.String())
 	if err != nil {
 		t.Errorf("room %s: %v", room, err)
 		return
@@ -708,7 +708,7 @@ func (w *world) contained(t *testing.T, s *Store, a attack, missing gone, runnin
 		t.Errorf("the other room takes no message: %v", err)
 	}
 	w.truth = map[ID]map[uint64]Line{w.engine: w.truth[w.engine]}
-	m, err := s.Member(ctx, w.ada, w.engine.String())
+	m, err := s.Member(ctx, By{User: w.ada}, w.engine.String())
 	if a.out {
 		if err == nil && m.Role != Owner {
 			t.Errorf("Ada is %s", m.Role)
@@ -738,17 +738,17 @@ func (w *world) contained(t *testing.T, s *Store, a attack, missing gone, runnin
 	if _, err := s.Post(ctx, m, "is anybody here?", ""); err == nil && v.ReadOnly {
 		t.Error("something is added to a log that is damaged")
 	}
-	if l, err := s.Member(ctx, w.linus, w.engine.String()); err == nil {
+	if l, err := s.Member(ctx, By{User: w.linus}, w.engine.String()); err == nil {
 		t.Errorf("Linus has left and is %s again", l.Role)
 	}
-	if g, err := s.Member(ctx, w.grace, w.engine.String()); err == nil && g.Role != Plain {
+	if g, err := s.Member(ctx, By{User: w.grace}, w.engine.String()); err == nil && g.Role != Plain {
 		t.Errorf("Grace is %s", g.Role)
 	}
 }
 
 func (w *world) member(t testing.TB, s *Store, user, room ID) Membership {
 	t.Helper()
-	m, err := s.Member(ctx, user, room.String())
+	m, err := s.Member(ctx, By{User: user}, room.String())
 	if err != nil {
 		t.Fatalf("not a member: %v", err)
 	}
@@ -801,7 +801,7 @@ func BenchmarkStart(b *testing.B) {
 	for range 50 {
 		go func() {
 			for range 20 {
-				if _, err := s.CreateRoom(ctx, w.ada, "One of a thousand"); err != nil {
+				if _, err := s.CreateRoom(ctx, By{User: w.ada}, "One of a thousand"); err != nil {
 					done <- err
 					return
 				}

@@ -78,6 +78,7 @@ type change struct {
 	keys   []*cipher.RoomKey // keys that this change made
 	events []*feed.Event
 	after  []func() // runs after the commit, before the events leave
+	noted  []Audit  // what this change wrote into the audit log
 }
 
 func newLane(s *Store) (*lane, error) {
@@ -205,6 +206,7 @@ func (l *lane) batch(jobs []*job) {
 		var entries []*Entry
 		for _, c := range held {
 			entries = append(entries, c.entries()...)
+			l.s.ledger.note(c.noted, l.s.proofs.now(), l.s.now())
 		}
 		l.s.proofs.advance(entries)
 		for _, e := range entries {
@@ -303,8 +305,10 @@ func (c *change) entries() []*Entry {
 }
 
 // audit writes an event into the audit log, in the same transaction.
-func (c *change) audit(event string, actor ID, object string) error {
-	return c.s.appendAudit(c.ctx, c.db, Audit{Event: event, Actor: actor, Object: object, Outcome: "done"})
+func (c *change) audit(by By, event, object string) error {
+	e := by.audit(event, object, "done")
+	c.noted = append(c.noted, e)
+	return c.s.appendAudit(c.ctx, c.db, e)
 }
 
 // exec is for statements that touch a row for each message: plain SQL through the

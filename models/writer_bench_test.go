@@ -87,12 +87,12 @@ func openHouse(b *testing.B, oneByOne bool) *house {
 	for i := range 8 {
 		id := member(b, store, i)
 		if i == 0 {
-			room, err := store.CreateRoom(ctx, id, "Engine room")
+			room, err := store.CreateRoom(ctx, models.By{User: id}, "Engine room")
 			if err != nil {
 				b.Fatal(err)
 			}
 			h.room = room.String()
-			m, err := store.Member(ctx, id, h.room)
+			m, err := store.Member(ctx, models.By{User: id}, h.room)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -101,7 +101,7 @@ func openHouse(b *testing.B, oneByOne bool) *house {
 				b.Fatal(err)
 			}
 			code = view.Code
-		} else if _, err := store.Join(ctx, id, code); err != nil {
+		} else if _, err := store.Join(ctx, models.By{User: id}, code); err != nil {
 			b.Fatal(err)
 		}
 		visit, err := sessions.Load(ctx, "")
@@ -143,7 +143,7 @@ func member(b *testing.B, store *models.Store, i int) models.ID {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, _, err := store.Confirm(ctx, id, code); err != nil {
+	if _, _, err := store.Confirm(ctx, models.By{}, id, code); err != nil {
 		b.Fatal(err)
 	}
 	return id

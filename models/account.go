@@ -1,0 +1,154 @@
+package models
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"gorm.io/gorm"
+
+	"conclave/models/cipher"
+)
+
+// An account has revisions. Whatever changes about it, its profile is sealed anew under the next
+// one and vouches for all that signs the person in: the password, the second factors, the
+// recovery codes. The audit log records the revision and so vouches for the profile. Thus nobody
+// who can write the database but has no key brings an old password, a lost phone, a used code or
+// a right that was taken away back.
+
+// account is a user's row, opened. Credentials in tables of their own (recovery codes, passkeys)
+// are changed beside it, in the same act.
+type account struct {
+	row     userRow
+	profile sealedProfile
+
+	codesStand, passkeysStand bool // those tables hold what the profile vouches for
+}
+
+// vouched are digests of what signs a person in.
+type vouched struct {
+	Keys     string `json:"keys"`     // the tags of the password's and the TOTP secret's envelopes
+	Passkeys string `json:"passkeys"` // those of the passkeys'
+	Codes    string `json:"codes"`    // the hashes of the recovery codes that are left
+}
+
+// change gives an account its next revision: f changes it, event ("password" of "account.password")
+// says what was done. It is NotFound for somebody who is gone or whose row is not what was written.
+func (t *act) change(by By, user ID, event string, f func(*account) error) error {
+	db := t.db.Statement.ConnPool
+	var row userRow
+	if err := t.db.Take(&row, "id = ?", user).Error; errors.Is(err, gorm.ErrRecordNotFound) {
+		return errNotFound
+	} else if err != nil {
+		return err
+	}
+	a, err := t.s.openAccount(t.ctx, db, row)
+	if errors.Is(err, cipher.ErrAuth) {
+		return errNotFound
+	}
+	if err != nil {
+		return err
+	}
+	if err := f(&a); err != nil {
+		return err
+	}
+	a.row.Revision++
+	if err := t.s.vouch(t.ctx, db, &a); err != nil {
+		return err
+	}
+	result := t.db.Model(&userRow{}).Where("id = ? AND revision = ?", user, row.Revision).
+		Select("UsernameIndex", "EmailIndex", "Profile", "Revision", "Password", "TOTP", "TOTPLastStep", "DisabledMS").Updates(&a.row)
+	if result.Error != nil {
+		return result.Error
+	}
+	if result.RowsAffected != 1 {
+		return errNotFound
+	}
+	return t.audit(by.audit(eventAccount+event, accountObject(user, a.row.Revision), "done"))
+}
+
+// vouch seals an account's profile for its revision, and what signs the person in with it.
+func (s *Store) vouch(ctx context.Context, db gorm.ConnPool, a *account) error {
+	var err error
+	if a.profile.Vouched, err = vouchedFor(ctx, db, a.row); err != nil {
+		return err
+	}
+	plain, err := json.Marshal(a.profile)
+	if err != nil {
+		return err
+	}
+	a.row.Profile = s.service.SealProfile(a.row.ID, a.row.Revision, plain)
+	a.row.UsernameIndex = s.service.Index("username", a.profile.Username)
+	a.row.EmailIndex = s.service.Index("email", strings.ToLower(a.profile.Email))
+	a.row.DisabledMS = nil
+	if a.profile.DisabledMS > 0 {
+		a.row.DisabledMS = &a.profile.DisabledMS
+	}
+	return nil
+}
+
+// openAccount opens a row and checks that its profile is the latest one and vouches for the
+// password and the TOTP secret that stand beside it. cipher.ErrAuth means that somebody else has
+// written there, or put something old back; errMoved: read again. Row and tables must be read at
+// one moment.
+func (s *Store) openAccount(ctx context.Context, db gorm.ConnPool, row userRow) (account, error) {
+	a := account{row: row}
+	var err error
+	if a.profile, err = s.openProfile(row.ID, row.Revision, row.Profile); err != nil {
+		return a, err
+	}
+	if err := s.ledger.account(row.ID, row.Revision, since(db)); err != nil {
+		return a, err
+	}
+	if a.profile.Vouched == (vouched{}) { // of an account from before there were revisions
+		a.codesStand, a.passkeysStand = true, true
+		return a, nil
+	}
+	now, err := vouchedFor(ctx, db, row)
+	if err != nil {
+		return a, err
+	}
+	a.codesStand, a.passkeysStand = now.Codes == a.profile.Vouched.Codes, now.Passkeys == a.profile.Vouched.Passkeys
+	if now.Keys != a.profile.Vouched.Keys {
+		return a, cipher.ErrAuth
+	}
+	return a, nil
+}
+
+func vouchedFor(ctx context.Context, db gorm.ConnPool, row userRow) (v vouched, err error) {
+	password, secret := cipher.Tag(row.Password), cipher.Tag(row.TOTP)
+	v.Keys = shortDigest(password[:], secret[:])
+	passkeys, err := blobs(ctx, db, "SELECT substr(credential, -32) FROM passkeys WHERE user_id = ? ORDER BY 1", row.ID)
+	if err != nil {
+		return v, err
+	}
+	codes, err := blobs(ctx, db, "SELECT hash FROM recovery_codes WHERE user_id = ? ORDER BY 1", row.ID)
+	v.Passkeys, v.Codes = shortDigest(passkeys...), shortDigest(codes...)
+	return v, err
+}
+
+// shortDigest is the first half of a SHA-256 over parts of 32 bytes each.
+func shortDigest(parts ...[]byte) string {
+	sum := sha256.Sum256(bytes.Join(parts, nil))
+	return hex.EncodeToString(sum[:16])
+}
+
+func blobs(ctx context.Context, db gorm.ConnPool, query string, args ...any) (found [][]byte, err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var b blob
+		if err := rows.Scan(&b); err != nil {
+			return nil, err
+		}
+		found = append(found, b)
+	}
+	return found, rows.Err()
+}

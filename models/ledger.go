@@ -1,0 +1,162 @@
+package models
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"conclave/models/cipher"
+)
+
+// ledger is what the audit log says and no row of the database may contradict: the latest
+// revision of each account, which sessions were ended, which one-time tokens were used up.
+// Somebody who can write the database but has no key can put an old row back, an old password
+// or a revoked session for instance; the audit log, which is chained and anchored, knows better.
+//
+// It is filled by one walk after the start and by every event since.
+type ledger struct {
+	mu       sync.Mutex
+	from     uint64 // what stands in the audit log up to this number is read by the walk
+	accounts map[ID]noticed
+	sessions map[string]int64 // ended ones, by the first 16 bytes of their hash: when
+	tokens   map[string]int   // how often each was used, by the first 16 bytes of its hash; revoked ones: usedUp
+}
+
+type noticed struct {
+	revision uint32
+	tick     uint64 // of proofs
+}
+
+const usedUp = 1 << 30
+
+// Events that the ledger reads. All events of an account begin alike.
+const (
+	eventAccount     = "account." // object: user and the profile's new revision
+	eventSessionEnd  = "session.end"
+	eventTokenUse    = "token.use"
+	eventTokenRevoke = "token.revoke"
+)
+
+// handleOf names a keyed hash in the audit log: half of it, in hexadecimal digits.
+func handleOf(hash []byte) string { return hex.EncodeToString(hash[:16]) }
+
+// note takes over events that were committed at a tick.
+func (l *ledger) note(events []Audit, tick uint64, at int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.accounts == nil {
+		l.accounts, l.sessions, l.tokens = map[ID]noticed{}, map[string]int64{}, map[string]int{}
+	}
+	for _, e := range events {
+		switch {
+		case strings.HasPrefix(e.Event, eventAccount):
+			user, revision, ok := parseAccountObject(e.Object)
+			if ok && revision > l.accounts[user].revision {
+				l.accounts[user] = noticed{revision, tick}
+			}
+		case e.Event == eventSessionEnd:
+			l.sessions[e.Object] = at
+		case e.Event == eventTokenUse:
+			l.tokens[e.Object]++
+		case e.Event == eventTokenRevoke:
+			l.tokens[e.Object] = usedUp
+		}
+	}
+}
+
+func accountObject(user ID, revision uint32) string { return fmt.Sprintf("%s %d", user, revision) }
+
+func parseAccountObject(object string) (user ID, revision uint32, ok bool) {
+	name, number, found := strings.Cut(object, " ")
+	user, err := ParseID(name)
+	n, numberErr := strconv.ParseUint(number, 10, 32)
+	return user, uint32(n), found && err == nil && numberErr == nil
+}
+
+// account checks that the audit log knows of no later revision of an account than the one that
+// was read in a transaction begun at that moment. errMoved: read again; cipher.ErrAuth: an old one.
+func (l *ledger) account(user ID, revision uint32, since uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch latest := l.accounts[user]; {
+	case revision >= latest.revision:
+		return nil // the newest, or committed a moment ago and not noted yet
+	case latest.tick > since:
+		return errMoved
+	}
+	return cipher.ErrAuth
+}
+
+// ended reports whether a session has been ended.
+func (l *ledger) ended(session []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ended := l.sessions[handleOf(session)]
+	return ended
+}
+
+// used returns how often a token has been used; usedUp or more when it was revoked.
+func (l *ledger) used(token []byte) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tokens[handleOf(token)]
+}
+
+// forget drops what says nothing any more: sessions whose lifetime is over.
+func (l *ledger) forget(before int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for session, at := range l.sessions {
+		if at < before {
+			delete(l.sessions, session)
+		}
+	}
+}
+
+// readLedger fills the ledger from the audit log, and returns who has left which room when, unix
+// milliseconds; nil when the log is damaged, since then it may not tell all.
+func (s *Store) readLedger(ctx context.Context) (map[ID]map[ID]int64, error) {
+	whole := true
+	left := map[ID]map[ID]int64{}
+	oldest := s.o.Now().Add(-s.o.SessionLifetime - time.Hour).UnixMilli()
+	err := s.walkAudit(ctx, func(n uint64, at int64, e Audit) {
+		if n > s.ledger.from {
+			return // noted when it happened
+		}
+		if e.Event != eventSessionEnd || at > oldest {
+			s.ledger.note([]Audit{e}, 0, at)
+		}
+		if room, user, ok := e.departure(); ok {
+			if left[room] == nil {
+				left[room] = map[ID]int64{}
+			}
+			left[room][user] = at
+		}
+	}, func(n uint64, what string) {
+		whole = false
+		s.alarmOn(faultAudit, fmt.Sprintf("entry %d: %s", n, what))
+	})
+	if !whole || err != nil {
+		left = nil
+	}
+	return left, err
+}
+
+// departure reads whose membership of which room an event has ended.
+func (e Audit) departure() (room, user ID, ok bool) {
+	switch e.Event {
+	case auditLeave:
+		room, err := ParseID(e.Object)
+		return room, e.Actor, err == nil
+	case auditRemove, auditBan:
+		name, member, _ := strings.Cut(e.Object, " ")
+		room, err := ParseID(name)
+		user, memberErr := ParseID(member)
+		return room, user, err == nil && memberErr == nil
+	}
+	return ID{}, ID{}, false
+}
