@@ -84,6 +84,9 @@ func New(o Options) *App {
 	member.post("/rooms", a.createRoom)
 	member.post("/rooms/join", a.joinRoom)
 
+	admin := routes{e, "", []echo.MiddlewareFunc{a.visited, a.signedIn, administrator}}
+	admin.get("/admin", a.overview)
+
 	room := routes{e, roomRoute, []echo.MiddlewareFunc{a.visited, a.signedIn, a.inRoom}}
 	room.get("", a.roomPage)
 	room.post("/messages", a.postMessage)

@@ -103,6 +103,7 @@ func (a *App) shell(c echo.Context, title string) views.Shell {
 	v := visitOf(c)
 	if v.signedIn() {
 		s.Me = &views.Person{Username: v.user.Username, FullName: v.user.FullName}
+		s.Admin = v.user.Admin
 		s.Notice = a.sessions.PopString(c.Request().Context(), keyNotice)
 	}
 	return s

@@ -21,6 +21,7 @@ import (
 type Shell struct {
 	Title  string  // goes before "Conclave" in the title bar
 	Me     *Person // nil when nobody is signed in
+	Admin  bool    // the reader administers the server
 	Notice string  // one sentence shown once at the top of the page; empty for none
 }
 
