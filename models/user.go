@@ -91,7 +91,7 @@ func (s *Store) Authenticate(ctx context.Context, by By, username, password, cod
 	if known && errors.Is(profileErr, cipher.ErrAuth) {
 		s.alarmOn(faultProfile, row.ID.String())
 	}
-	if !known || !right || row.DisabledMS != nil || profileErr != nil || a.profile.Username != username || !fits && (spare == nil || !a.codesStand) {
+	if !known || !right || a.disabled() || profileErr != nil || a.profile.Username != username || !fits && (spare == nil || !a.codesStand) {
 		s.o.Log.Warn("sign-in refused", "known", known, "password", right && known)
 		return User{}, false, errSignIn
 	}
