@@ -21,7 +21,8 @@ type Invitation struct {
 	Created time.Time
 	Expires time.Time
 	Most    int // how many people it is for
-	Left    int // how many of them can still come
+	Used    int // how many have come
+	Left    int // how many can still come
 	Revoked bool
 }
 
@@ -62,10 +63,12 @@ func (s *Store) Invitations(ctx context.Context) (list []Invitation, err error) 
 				s.alarmOn(faultToken, handleOf(t.hash[:]))
 				continue
 			}
-			i := Invitation{
-				ID: ID(t.hash[:16]), Created: moment(number(t.created)), Expires: moment(number(t.expires)), Most: int(t.most), Left: s.left(t),
-				Revoked: t.revoked || s.ledger.used(t.hash[:], t.created) >= usedUp,
+			noted := s.ledger.used(t.hash[:], t.created)
+			i := Invitation{ID: ID(t.hash[:16]), Created: moment(number(t.created)), Expires: moment(number(t.expires)), Most: int(t.most), Left: s.left(t)}
+			if i.Revoked = t.revoked || noted >= usedUp; noted >= usedUp {
+				noted = 0
 			}
+			i.Used = min(max(int(t.uses), noted), i.Most)
 			if i.By, err = names.get(t.creator); err != nil {
 				return err
 			}
