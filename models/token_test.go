@@ -334,7 +334,7 @@ func TestAResetForgetsTheFailedAttempts(t *testing.T) {
 	a := openArchive(t)
 	grace, _, _ := a.registered(graces)
 	fail := func() {
-		a.tamper(1, "INSERT OR REPLACE INTO attempts VALUES (zeroblob(32), ?, 99, 0, 1, 1, 9999999999999)", grace.ID[:])
+		a.tamper(1, "INSERT OR REPLACE INTO attempts VALUES (zeroblob(32), ?, 99, 0, 1, 1, 9999999999999, x'')", grace.ID[:])
 	}
 	left := func() (n int) {
 		if err := a.intruder().QueryRow("SELECT count(*) FROM attempts").Scan(&n); err != nil {
