@@ -61,7 +61,7 @@ func TestARightThatWasTakenAwayIsNotBroughtBack(t *testing.T) { // C14
 		if _, err := a.User(t.Context(), linus.ID); KindOf(err) != SignedOut {
 			t.Errorf("%s: Linus is in: %v", what, err)
 		}
-		if _, _, err := a.Authenticate(t.Context(), By{}, "linus", goodPassword, codeOf(t, secret, 1)); err != errSignIn {
+		if _, err := a.Authenticate(t.Context(), By{}, SignIn{Username: "linus", Password: goodPassword, Code: codeOf(t, secret, 1)}); err != errSignIn {
 			t.Errorf("%s: Linus signs in: %v", what, err)
 		}
 	}

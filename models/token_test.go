@@ -241,7 +241,7 @@ func TestARegistrationIsNoAccount(t *testing.T) { // T2
 	}
 	a.tamper(1, `INSERT INTO users (id, username_index, email_index, profile, revision, password, totp, totp_last_step, created_ms)
 		SELECT id, username_index, email_index, profile, 1, password, totp, 0, expires_ms FROM registrations`)
-	if user, _, err := a.Authenticate(t.Context(), By{}, "grace", goodPassword, codeOf(t, p.Secret, 0)); err == nil {
+	if user, err := a.Authenticate(t.Context(), By{}, SignIn{Username: "grace", Password: goodPassword, Code: codeOf(t, p.Secret, 0)}); err == nil {
 		t.Errorf("signed in as %+v", user)
 	}
 }
@@ -300,13 +300,13 @@ func TestAResetTokenWorksOnceAndOnlyForItsAccountAsItWas(t *testing.T) { // R8
 	refused("used", token)
 	a.restore("tokens", kept)
 	refused("used and put back", token)
-	if _, _, err := a.Authenticate(t.Context(), By{}, "grace", otherPassword, ""); err != errSignIn {
+	if _, err := a.Authenticate(t.Context(), By{}, SignIn{Username: "grace", Password: otherPassword, Code: ""}); err != errSignIn {
 		t.Errorf("without a code: %v", err)
 	}
-	if _, _, err := a.Authenticate(t.Context(), By{}, "grace", goodPassword, codeOf(t, secret, 1)); err != errSignIn {
+	if _, err := a.Authenticate(t.Context(), By{}, SignIn{Username: "grace", Password: goodPassword, Code: codeOf(t, secret, 1)}); err != errSignIn {
 		t.Errorf("with the old password: %v", err)
 	}
-	if _, _, err := a.Authenticate(t.Context(), By{}, "grace", otherPassword, codeOf(t, secret, 1)); err != nil {
+	if _, err := a.Authenticate(t.Context(), By{}, SignIn{Username: "grace", Password: otherPassword, Code: codeOf(t, secret, 1)}); err != nil {
 		t.Errorf("with the new password: %v", err)
 	}
 	// A link does not outlive a change of the account: what it was made for may be over.
@@ -334,7 +334,7 @@ func TestAResetForgetsTheFailedAttempts(t *testing.T) {
 	a := openArchive(t)
 	grace, _, _ := a.registered(graces)
 	fail := func() {
-		a.tamper(1, "INSERT OR REPLACE INTO attempts VALUES (zeroblob(32), ?, 99, 0, 1, 1, 9999999999999)", grace.ID[:])
+		a.tamper(1, "INSERT OR REPLACE INTO attempts VALUES (zeroblob(32), ?, 99, 0, 1, 1, 9999999999999, x'')", grace.ID[:])
 	}
 	left := func() (n int) {
 		if err := a.intruder().QueryRow("SELECT count(*) FROM attempts").Scan(&n); err != nil {
