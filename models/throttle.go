@@ -188,10 +188,10 @@ func (t *act) count(c counter, guessed bool) (attempts, error) {
 	return a, err
 }
 
-// unlock forgets the failures of an account, its devices included.
-func (t *act) unlock(user ID) error {
-	_, err := t.exec("UPDATE attempts SET failures = 0, guessed = 0, since_ms = 0, until_ms = 0 WHERE user_id = ?", user)
-	return err
+// unlock forgets the failures of an account, its devices included, and returns how many of its
+// counters there were that said anything.
+func (t *act) unlock(user ID) (int64, error) {
+	return t.exec("UPDATE attempts SET failures = 0, guessed = 0, since_ms = 0, until_ms = 0 WHERE user_id = ? AND failures > 0", user)
 }
 
 // addressCounters are the counters of an address, for one purpose. Nobody's own doing has none.
