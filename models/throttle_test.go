@@ -306,3 +306,26 @@ func TestASignInDuringAChangeIsJudgedAnew(t *testing.T) {
 		t.Errorf("an account that was disabled meanwhile: %v", err)
 	}
 }
+
+func TestAStolenSessionGuessesNoFasterThanAStranger(t *testing.T) { // R33
+	t.Parallel()
+	a := openStrictArchive(t)
+	ada, secret, _ := a.registered(Registration{Username: "ada", FullName: "Ada Lovelace", Email: "ada@example.org", Password: goodPassword})
+	by := By{User: ada.ID}
+	for _, wait := range []time.Duration{0, 0, 0, 0, 30, 60, 0} { // seconds; then it is two minutes
+		if err := a.Reauthenticate(t.Context(), by, goodPassword, "000000"); KindOf(err) != Invalid {
+			t.Fatal(err)
+		}
+		a.ahead.Add(int64(wait * time.Second))
+	}
+	code := a.codeNow(secret)
+	if err := a.Reauthenticate(t.Context(), by, goodPassword, code); KindOf(err) != Limited {
+		t.Errorf("after five failures: %v", err)
+	}
+	if _, err := a.Authenticate(t.Context(), By{}, SignIn{Username: "ada", Password: goodPassword, Code: code}); err != nil {
+		t.Errorf("the login waits for it: %v", err)
+	}
+	if err := a.Reauthenticate(t.Context(), by, goodPassword, a.codeNow(secret)); err != nil {
+		t.Errorf("after a login: %v", err)
+	}
+}
