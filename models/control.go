@@ -36,6 +36,8 @@ type reply struct {
 const (
 	CommandRotate     = "keys rotate"
 	CommandDestroyKey = "keys destroy"
+
+	commandTell = "tell" // see Tell
 )
 
 // perform carries a command out in this process.
@@ -47,6 +49,8 @@ func (s *Store) perform(ctx context.Context, r request) (string, error) {
 			now, s.keyPath(now), old), err
 	case CommandDestroyKey:
 		return fmt.Sprintf("The key %s is destroyed. Copies of it that are kept elsewhere still open old backups.", r.Name), s.DestroyKey(ctx, r.Name)
+	case commandTell:
+		return "", s.told(ctx, r.Name)
 	}
 	return "", fmt.Errorf("this server does not know the command %q: it may be older than the program that asks", r.Command)
 }

@@ -67,16 +67,21 @@ type Store struct {
 	lane    *lane
 	proofs  proofs
 	ledger  ledger
-	shelves shelves
-	watch   watch
-	alarm   alarm
-	life    context.Context // until Close; of the background work that the store itself does
-	stop    context.CancelFunc
-	tasks   sync.WaitGroup
+	tally   tally
+	sizes   sizes
+
+	integrity integrity
+	shelves   shelves
+	watch     watch
+	alarm     alarm
+	life      context.Context // until Close; of the background work that the store itself does
+	stop      context.CancelFunc
+	tasks     sync.WaitGroup
 
 	anchorsMu   sync.Mutex
 	anchors     anchors
 	anchorsText []byte // as last written
+	serving     bool   // the audit log says that the server has started
 	upgraded    bool   // the database comes from a version that had no anchors
 }
 
@@ -100,6 +105,7 @@ func newStore(o Options) *Store {
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
 	s.shelves = newShelves()
+	s.tally = tally{opened: s.now(), posts: map[int64]int{}, logins: map[int64]int{}, refused: map[int64]int{}}
 	return s
 }
 
@@ -178,6 +184,9 @@ func (s *Store) Close() error {
 	}
 	s.stop()
 	s.tasks.Wait()
+	if s.serving {
+		s.record(Audit{Event: eventStop, Outcome: "done"})
+	}
 	return errors.Join(s.writeAnchors(context.Background()), s.closeFiles())
 }
 
