@@ -75,7 +75,7 @@ func (s *Store) Census(ctx context.Context, reader ID, order string, after Rooms
 	behind := func(f Figures, at RoomsAfter) int {
 		return cmp.Or(cmp.Compare(at.Value, f.value(order)), bytes.Compare(at.Room[:], f.Room[:]))
 	}
-	slices.SortFunc(page, func(a, b Figures) int { return behind(b, a.place(order)) })
+	slices.SortFunc(page, func(a, b Figures) int { return behind(a, b.place(order)) })
 	if !after.Room.Zero() {
 		page = slices.DeleteFunc(page, func(f Figures) bool { return behind(f, after) <= 0 })
 	}
