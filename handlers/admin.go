@@ -98,9 +98,9 @@ func certificateWarning(cert Certificate) string {
 }
 
 func integrityFacts(state models.IntegrityState) views.Facts {
-	rooms := fmt.Sprintf("all %d since the start", state.Rooms)
-	if state.Walked < state.Rooms || !state.Finished {
-		rooms = fmt.Sprintf("%d of %d since the start", state.Walked, state.Rooms)
+	rooms := fmt.Sprintf("%d of the %d there were at the start", state.Walked, state.Rooms)
+	if state.Finished && state.Walked == state.Rooms {
+		rooms = "all that there were at the start"
 	}
 	harmed := "none"
 	if len(state.Harmed) > 0 {
@@ -115,7 +115,7 @@ func integrityFacts(state models.IntegrityState) views.Facts {
 	}
 	return views.Facts{Heading: "Integrity", List: []views.Fact{
 		{Name: "Rooms checked", Text: rooms}, {Name: "Damaged rooms", Text: harmed}, {Name: "Audit log", Text: audit},
-		{Name: "Anchors", At: state.Anchored},
+		{Name: "Anchored up to", At: state.Anchored},
 	}}
 }
 
@@ -127,7 +127,7 @@ func (a *App) processFacts(h models.Health) views.Facts {
 	}
 	list := []views.Fact{
 		{Name: "Running since", At: a.started},
-		{Name: "Online now", Text: fmt.Sprintf("%d of %d people, %d open pages", len(online), h.People, len(streams))},
+		{Name: "Online now", Text: fmt.Sprintf("%d of %d people, open pages: %d", len(online), h.People, len(streams))},
 		{Name: "Rooms", Text: strconv.Itoa(h.Rooms)},
 		{Name: "Registration", Text: a.o.Registration},
 		{Name: "Memory", Text: size(memory())},

@@ -139,7 +139,11 @@ func chainWords(state models.AuditState) (text string, broken bool) {
 	case !state.Checked:
 		return "The chain of this log is still being checked since the start of the server. What stands below has been checked by itself.", false
 	}
-	return fmt.Sprintf("The chain of this log is whole: it was checked from its first entry at the start of the server, and every minute since. The anchors name entry %d.", state.UpTo), false
+	text = "The chain of this log is whole: it was checked from its first entry at the start of the server, and every minute since."
+	if state.UpTo > 0 {
+		text += fmt.Sprintf(" The anchors name entry %d, so that nothing up to there can be cut off unseen.", state.UpTo)
+	}
+	return text, false
 }
 
 // exportAudit hands out what the page with the same filters shows. It changes nothing but that it is

@@ -125,10 +125,6 @@ func (s *Store) figures(ctx context.Context, db gorm.ConnPool) ([]Figures, error
 func (s *Store) known(ctx context.Context, reader ID, page []Figures) error {
 	harms := s.proofs.harms()
 	return s.snapshot(ctx, func(db gorm.ConnPool) error {
-		mine, err := s.memberships(ctx, db, "m.user_id = ?", reader)
-		if err != nil {
-			return err
-		}
 		for i := range page {
 			f := &page[i]
 			var members number
@@ -139,8 +135,10 @@ func (s *Store) known(ctx context.Context, reader ID, page []Figures) error {
 			if at := slices.IndexFunc(harms, func(h Harm) bool { return h.Room == f.Room }); at >= 0 {
 				f.Harm = harms[at].What
 			}
-			if !slices.ContainsFunc(mine, func(m Membership) bool { return m.Room == f.Room }) {
+			if _, err := s.membership(ctx, db, f.Room, reader); KindOf(err) == NotFound {
 				continue
+			} else if err != nil {
+				return err
 			}
 			row, err := s.readRoom(ctx, db, f.Room)
 			if err != nil && !errors.Is(err, cipher.ErrAuth) {

@@ -95,13 +95,13 @@ func TestNoPageOfTheAuditLogScansIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.start(t)
-	for _, query := range []string{
-		"SELECT n FROM audit_log WHERE n > ? AND n < ? ORDER BY n DESC LIMIT ?",
-		"SELECT n FROM audit_log WHERE event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?",
-		"SELECT n FROM audit_log WHERE actor = ? AND event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?",
-		"SELECT n, CAST(event AS TEXT) FROM audit_log WHERE object >= ? AND object < ? AND n > ? AND n < ?",
-		"SELECT CAST(min(event) AS TEXT) FROM audit_log WHERE event > ?",
-		"SELECT time_ms FROM audit_log WHERE n >= ? ORDER BY n LIMIT 1",
+	for query, by := range map[string]string{
+		"SELECT n FROM audit_log WHERE n > ? AND n < ? ORDER BY n DESC LIMIT ?":                                                         "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+		"SELECT n FROM audit_log INDEXED BY audit_log_event WHERE event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?":                "audit_log_event (event=? AND n>? AND n<?)",
+		"SELECT n FROM audit_log INDEXED BY audit_log_actor WHERE actor = ? AND event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?":  "audit_log_actor (actor=? AND event=? AND n>? AND n<?)",
+		"SELECT n, CAST(event AS TEXT) FROM audit_log INDEXED BY audit_log_object WHERE object >= ? AND object < ? AND n > ? AND n < ?": "audit_log_object (object>? AND object<?)",
+		"SELECT CAST(min(event) AS TEXT) FROM audit_log WHERE event > ?":                                                                "audit_log_event (event>?)",
+		"SELECT time_ms FROM audit_log WHERE n >= ? ORDER BY n LIMIT 1":                                                                 "INTEGER PRIMARY KEY (rowid>?)",
 	} {
 		args := make([]any, strings.Count(query, "?"))
 		for i := range args {
@@ -113,7 +113,7 @@ func TestNoPageOfTheAuditLogScansIt(t *testing.T) {
 			var a, b, c int
 			var step string
 			must(t, rows.Scan(&a, &b, &c, &step))
-			if !strings.HasPrefix(step, "SEARCH") {
+			if !strings.HasPrefix(step, "SEARCH") || !strings.HasSuffix(step, by) {
 				t.Errorf("%s: %s", query, step)
 			}
 		}
