@@ -100,7 +100,7 @@ func (s *Store) sweepMembers(ctx context.Context, open []feed.Listener) error {
 }
 
 // purge deletes sessions past their absolute lifetime (a tombstone is needed until then),
-// registrations that were given up, and tokens that ran out.
+// registrations that were given up, tokens that ran out, and knocks that nobody answers.
 func (s *Store) purge(ctx context.Context) error {
 	oldest := s.o.Now().Add(-max(s.o.SessionLifetime, anonymousLife)).UnixMilli()
 	s.ledger.forget(oldest)
@@ -109,5 +109,6 @@ func (s *Store) purge(ctx context.Context) error {
 		db.Delete(&sessionRow{}, "auth_ms <= ?", oldest).Error,
 		db.Delete(&registrationRow{}, "expires_ms <= ?", s.now()).Error,
 		db.Exec("DELETE FROM tokens WHERE expires_ms <= ? AND used_ms IS NULL", s.now()).Error,
+		db.Exec("DELETE FROM knocks WHERE created_ms <= ?", s.o.Now().Add(-knockLife).UnixMilli()).Error,
 	)
 }
