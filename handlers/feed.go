@@ -36,6 +36,7 @@ type stream struct {
 	cursor uint64          // the last entry that was sent
 	log    string          // the incarnation that the cursor counts in; empty when the listener did not say
 	told   []models.Unread // what was last said to be unread; nil before the first time
+	seen   string          // names who waits, or the rooms, as the page shows them; empty on a page that shows neither
 
 	w       http.ResponseWriter // below echo's, which would count bytes
 	control *http.ResponseController
@@ -92,7 +93,7 @@ func aside(f func()) {
 // listen begins a stream.
 func (a *App) listen(c echo.Context, m models.Membership) error {
 	v, r := visitOf(c), c.Request()
-	s := &stream{a: a, id: c.Get(requestIDKey), user: v.user.ID, m: m, log: c.QueryParam("log"), cursor: cursorOf(r)}
+	s := &stream{a: a, id: c.Get(requestIDKey), user: v.user.ID, m: m, log: c.QueryParam("log"), cursor: cursorOf(r), seen: c.QueryParam("seen")}
 	place := r.Context().Value(streamKey{}).(**stream)
 	s.w = c.Response().Writer
 	s.control = http.NewResponseController(s.w)
@@ -157,6 +158,11 @@ func (s *stream) begin() error {
 		return err
 	}
 	s.sub.Watch(rooms)
+	if !s.m.Room.Zero() { // elsewhere the first word about what is unread leads to it
+		if err := s.lookAgain(); err != nil {
+			return err
+		}
+	}
 	return s.stillSignedIn()
 }
 
@@ -217,7 +223,7 @@ func (s *stream) drain() {
 		}
 		for b := s.sub.Take(); b != nil; b = s.sub.Take() {
 			bytes, ok := b.After(s.cursor)
-			if b.Kind == feed.KindWake || b.Kind == feed.KindUnread || b.Last() > 0 && !ok {
+			if b.Kind == feed.KindWake || b.Kind == feed.KindUnread || b.Kind == feed.KindKnock || b.Last() > 0 && !ok {
 				s.work <- b
 				return
 			}
@@ -240,6 +246,8 @@ func (s *stream) do(b *feed.Block) (err error) {
 		aside(func() { err = s.stillSignedIn() })
 	case feed.KindUnread:
 		aside(func() { err = s.unread() })
+	case feed.KindKnock:
+		aside(func() { err = s.lookAgain() })
 	default: // a gap: the log knows more
 		aside(func() { err = s.catchUp() })
 	}
@@ -278,10 +286,13 @@ func (s *stream) unread() error {
 	}
 	s.told = append([]models.Unread{}, list...) // not nil
 	frame, err := partials(views.UnreadPartial(unreads(changed, all)))
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.write(frame)
 	}
-	return s.write(frame)
+	if err == nil && all && s.m.Room.Zero() { // there may be another room
+		err = s.lookAgain()
+	}
+	return err
 }
 
 // write sends a frame, unless the stream has been ended meanwhile: what still waits in the

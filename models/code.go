@@ -257,37 +257,57 @@ func (c *change) setCode(room, actor ID, code roomCode) error {
 	return c.exec("UPDATE rooms SET code = ?, code_n = ?, code_index = ? WHERE id = ?", sealed, code.n, c.s.codeIndex(code), room)
 }
 
-var codeQuery = "SELECT r.code, r.code_n, r.code_index, " + strings.ReplaceAll(packedEntry, "l.", "e.") + ", p.mac," +
-	" EXISTS (SELECT 1 FROM room_log l WHERE l.room_id = r.id AND l.op = 12 AND l.n > r.code_n)" +
-	" FROM rooms r LEFT JOIN room_log e ON e.room_id = r.id AND e.n = r.code_n LEFT JOIN room_log p ON p.room_id = r.id AND p.n = r.code_n - 1 WHERE r.id = ?"
+// sealedCode is a room's code as it stands in its row.
+type sealedCode struct {
+	envelope blob
+	n        number
+	index    blob
+}
 
-// readCode reads a room's code and checks that it is the one that was set last. cipher.ErrAuth
-// means that somebody else has written there, or put an older one back; errMoved: read again;
-// NotFound: there is no such room.
+// readCode reads a room's code, like latestCode. NotFound: there is no such room.
 func (s *Store) readCode(ctx context.Context, db gorm.ConnPool, room ID) (roomCode, error) {
-	var sealed, index, packed blob
-	var n number
-	var previous hash
-	var overtaken bool
-	err := db.QueryRowContext(ctx, codeQuery, room).Scan(&sealed, &n, &index, &packed, &previous, &overtaken)
+	var c sealedCode
+	err := db.QueryRowContext(ctx, "SELECT code, code_n, code_index FROM rooms WHERE id = ?", room).Scan(&c.envelope, &c.n, &c.index)
 	if err != nil {
 		return roomCode{}, noRow(err, errNotFound)
 	}
-	var r entryRow
-	r.unpack(packed)
-	e := r.entry(room, s.chain(room), previous)
-	code, err := s.openCode(room, uint64(n), sealed)
-	whole := err == nil && !overtaken && n.within(math.MaxInt64) && e.genuine && e.Op == OpCode && e.Payload == cipher.Tag(sealed) &&
-		string(index) == string(s.codeIndex(code))
-	if whole {
-		err = s.proofs.codeStands(e, since(db))
-	} else {
+	return s.latestCode(ctx, db, room, c)
+}
+
+// latestCode opens a room's code and checks that it is the one that was set last. cipher.ErrAuth
+// means that somebody else has written there, or put an older one back; errMoved: read again.
+func (s *Store) latestCode(ctx context.Context, db gorm.ConnPool, room ID, c sealedCode) (roomCode, error) {
+	code, err := s.openCode(room, uint64(c.n), c.envelope)
+	if err == nil && (!c.n.within(math.MaxInt64) || string(c.index) != string(s.codeIndex(code))) {
 		err = cipher.ErrAuth
 	}
+	if err == nil {
+		var known bool
+		known, err = s.proofs.latestCode(room, code.n, cipher.Tag(c.envelope), since(db))
+		if err == nil && !known {
+			err = s.lastCodeEntry(ctx, db, room, code.n, cipher.Tag(c.envelope))
+		}
+	}
 	if errors.Is(err, cipher.ErrAuth) {
-		s.fault(room, uint64(max(n, 0)), faultKey, "the room's code is not the one that was set last")
+		s.fault(room, uint64(max(c.n, 0)), faultKey, "the room's code is not the one that was set last")
 	}
 	return code, err
+}
+
+// lastCodeEntry asks the log itself whether this entry set that code, and none after it another.
+func (s *Store) lastCodeEntry(ctx context.Context, db gorm.ConnPool, room ID, n uint64, tag [32]byte) error {
+	entries, err := s.readLog(ctx, db, room, n, n)
+	if err != nil {
+		return err
+	}
+	var last number
+	if err := db.QueryRowContext(ctx, "SELECT coalesce(max(n), 0) FROM room_log WHERE room_id = ? AND op = 12", room).Scan(&last); err != nil {
+		return err
+	}
+	if len(entries) != 1 || !entries[0].genuine || entries[0].Op != OpCode || entries[0].Payload != tag || last != number(n) {
+		return cipher.ErrAuth
+	}
+	return nil
 }
 
 // joined counts how often a code was used since its terms were set. Fewer times than this process

@@ -33,6 +33,7 @@ type proof struct {
 	moved    uint64       // when somebody's membership was last changed
 	doubtful uint64       // before this entry something is missing that was no post
 	code     noted        // the latest entry that set the room code
+	codeTag  [32]byte     // of its envelope
 	joins    []uint64     // the entries after it by which somebody joined
 
 	destroyed bool
@@ -105,7 +106,7 @@ func (p *proofs) advance(entries []*Entry) {
 				r.joins = append(r.joins, e.N)
 			}
 		case OpCode:
-			r.code, r.joins = noted{r.known, p.ticks}, nil
+			r.code, r.codeTag, r.joins = noted{r.known, p.ticks}, e.Payload, nil
 		case OpDestroy:
 			r.destroyed, r.everyone = true, nil
 			clear(r.members)
@@ -191,7 +192,7 @@ func (p *proofs) walked(w *walker) {
 		}
 	}
 	if w.code.at.n >= r.code.n {
-		r.code = noted{w.code.at, r.code.tick}
+		r.code, r.codeTag = noted{w.code.at, r.code.tick}, w.code.tag
 		since := slices.IndexFunc(r.joins, func(n uint64) bool { return n > w.n })
 		if since < 0 {
 			since = len(r.joins)
@@ -262,18 +263,23 @@ func (p *proofs) overtaken(room, user ID, n uint64) bool {
 	return r != nil && r.standing[user].n > n
 }
 
-// codeStands checks that an entry is the latest one that set the room code, as far as is known.
-func (p *proofs) codeStands(e *Entry, since uint64) error {
+// latestCode checks that an entry is the latest one that set the room code, with an envelope of
+// that tag, as far as is known; known is false when the log must be asked.
+func (p *proofs) latestCode(room ID, n uint64, tag [32]byte, since uint64) (known bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.of(e.Room)
-	if e.N < r.doubtful {
-		return cipher.ErrAuth
+	r := p.of(room)
+	switch {
+	case n < r.doubtful:
+		return false, cipher.ErrAuth
+	case r.code.n == 0 && !r.walked, n > r.known.n: // or committed a moment ago, and not noted yet
+		return false, nil
+	case r.code.n == n && r.codeTag == tag:
+		return true, nil
+	case r.code.n > n && r.code.tick > since:
+		return false, errMoved
 	}
-	if r.code.n == 0 && !r.walked {
-		return nil
-	}
-	return r.judge(e, r.code, since)
+	return false, cipher.ErrAuth
 }
 
 // joins is how many entries after that one, which set the room code, are known by which somebody

@@ -188,9 +188,10 @@ func (s *Store) card(ctx context.Context, db gorm.ConnPool, room ID) (Card, erro
 	return card, err
 }
 
-// roomRow is what stands in a room's row, opened, but for the code (readCode).
+// roomRow is what stands in a room's row, opened but for the code.
 type roomRow struct {
 	name        string
+	code        sealedCode
 	incarnation []byte
 	head        mark
 }
@@ -201,8 +202,8 @@ func (s *Store) readRoom(ctx context.Context, db gorm.ConnPool, room ID) (roomRo
 	var sealedName, incarnation blob
 	var nameN, headN number
 	var mac hash
-	err := db.QueryRowContext(ctx, "SELECT name, name_n, incarnation, head_n, head_mac FROM rooms WHERE id = ?", room).
-		Scan(&sealedName, &nameN, &incarnation, &headN, &mac)
+	err := db.QueryRowContext(ctx, "SELECT name, name_n, code, code_n, code_index, incarnation, head_n, head_mac FROM rooms WHERE id = ?", room).
+		Scan(&sealedName, &nameN, &r.code.envelope, &r.code.n, &r.code.index, &incarnation, &headN, &mac)
 	if err != nil {
 		return r, noRow(err, errNotFound)
 	}

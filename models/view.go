@@ -60,7 +60,7 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 		}
 		s.checkHead(m.Room, known, room.head)
 		v.Name, v.Log, v.Fingerprint = room.name, hex.EncodeToString(room.incarnation), fingerprint(room.head)
-		if err := s.viewCode(ctx, db, &v, member); err != nil {
+		if err := s.viewCode(ctx, db, &v, member, room.code); err != nil {
 			return err
 		}
 		names := s.profiles(ctx, db)
@@ -83,8 +83,8 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 }
 
 // viewCode fills in what a member sees of the room's code, and the owner of those who knocked.
-func (s *Store) viewCode(ctx context.Context, db gorm.ConnPool, v *View, m Membership) error {
-	code, err := s.readCode(ctx, db, m.Room)
+func (s *Store) viewCode(ctx context.Context, db gorm.ConnPool, v *View, m Membership, sealed sealedCode) error {
+	code, err := s.latestCode(ctx, db, m.Room, sealed)
 	if errors.Is(err, cipher.ErrAuth) {
 		return nil
 	}
