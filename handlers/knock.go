@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -14,22 +15,22 @@ import (
 
 // admit lets somebody who has knocked in.
 func (a *App) admit(c echo.Context) error {
-	who, err := a.o.Store.Admit(c.Request().Context(), membership(c), c.Param("username"))
-	return a.answered(c, who.FullName+" is in the room now.", err)
+	return a.answer(c, a.o.Store.Admit, " is in the room now.")
 }
 
 // decline sends somebody who has knocked away.
 func (a *App) decline(c echo.Context) error {
-	who, err := a.o.Store.Decline(c.Request().Context(), membership(c), c.Param("username"))
-	return a.answered(c, who.FullName+" waits no longer, and is not told why.", err)
+	return a.answer(c, a.o.Store.Decline, " waits no longer, and is not told why.")
 }
 
-// answered leads the owner back to where the list stood, with what became of it.
-func (a *App) answered(c echo.Context, notice string, err error) error {
-	field, formErr := form(c)
-	if formErr != nil {
-		return formErr
+// answer gives an answer and leads the owner back to where the list stood, with what became of it.
+func (a *App) answer(c echo.Context, give func(context.Context, models.Membership, string) (models.Profile, error), outcome string) error {
+	field, err := form(c)
+	if err != nil {
+		return err
 	}
+	who, err := give(c.Request().Context(), membership(c), c.Param("username"))
+	notice := who.FullName + outcome
 	if fault, ok := faults(err); ok && models.KindOf(err) == models.Conflict {
 		notice, err = fault[""], nil
 	}

@@ -141,11 +141,14 @@ func (c *change) roomsOf(user ID) (count int, err error) {
 	return count, err
 }
 
-// enter makes somebody a member.
+// enter makes somebody a member, who waits no longer.
 func (c *change) enter(room, user, actor ID) error {
 	e := &Entry{Room: room, Op: OpJoin, Target: user, Actor: actor}
 	if err := c.append(e); err != nil {
 		return err
 	}
-	return c.addMember(e, Plain)
+	if err := c.addMember(e, Plain); err != nil {
+		return err
+	}
+	return c.dropKnock(room, user)
 }

@@ -267,16 +267,20 @@ func (s *Store) Withdraw(ctx context.Context, by By, name string) error {
 		}
 		for _, k := range own {
 			if k.name() == name {
-				return c.answered(k.room, k.user)
+				return c.dropKnock(k.room, k.user)
 			}
 		}
 		return nil
 	})
 }
 
-// answered takes a knock away.
-func (c *change) answered(room, user ID) error {
-	if err := c.exec("DELETE FROM knocks WHERE room_id = ? AND user_id = ?", room, user); err != nil {
+// dropKnock ends somebody's waiting at a room.
+func (c *change) dropKnock(room, user ID) error {
+	result, err := c.db.ExecContext(c.ctx, "DELETE FROM knocks WHERE room_id = ? AND user_id = ?", room, user)
+	if err != nil {
+		return err
+	}
+	if gone, err := result.RowsAffected(); gone == 0 || err != nil {
 		return err
 	}
 	return c.tellKnock(room, user)
@@ -351,7 +355,7 @@ func (s *Store) answerKnock(ctx context.Context, m Membership, username string, 
 		if err := f(c, who, code); err != nil {
 			return err
 		}
-		if err := c.answered(m.Room, who.ID); err != nil {
+		if err := c.dropKnock(m.Room, who.ID); err != nil {
 			return err
 		}
 		answered = who

@@ -238,9 +238,6 @@ func (c *change) addMember(e *Entry, role Role) error {
 	if err != nil {
 		return err
 	}
-	if err := c.exec("DELETE FROM knocks WHERE room_id = ? AND user_id = ?", e.Room, e.Target); err != nil {
-		return err
-	}
 	return c.startMark(e)
 }
 
