@@ -43,7 +43,8 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 	var v View
 	err := s.look(ctx, m.Room, func(db gorm.ConnPool, known mark) error {
 		v = View{}
-		if _, err := s.membership(ctx, db, m.Room, m.User); err != nil {
+		now, err := s.membership(ctx, db, m.Room, m.User)
+		if err != nil {
 			return err
 		}
 		room, err := s.readRoom(ctx, db, m.Room)
@@ -70,7 +71,7 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 			return errNotFound
 		}
 		v.Unread, v.Mark = unread[0].Count, unread[0].Mark
-		v.Page, err = s.page(ctx, db, m, names, room.head.n, room.head.n+1, v.Mark)
+		v.Page, err = s.page(ctx, db, now, names, room.head.n, room.head.n+1, v.Mark)
 		return err
 	})
 	return v, err

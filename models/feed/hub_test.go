@@ -507,7 +507,7 @@ func TestAHeartbeatComesAfterTwentySecondsOfSilence(t *testing.T) {
 				t.Errorf("a heartbeat %v late", between)
 			}
 		}
-		if bytes, ok := beat.After(7); !ok || string(bytes) != ":\n\n" {
+		if bytes, ok := beat.After(7, 0); !ok || string(bytes) != ":\n\n" {
 			t.Errorf("it is written as %q, %v", bytes, ok)
 		}
 	})
@@ -751,7 +751,7 @@ func (r *reader) stream(s *Subscription, all uint64) {
 		if b == nil {
 			return
 		}
-		bytes, ok := b.After(r.cursor)
+		bytes, ok := b.After(r.cursor, 0)
 		switch {
 		case b.Last() == 0:
 			continue

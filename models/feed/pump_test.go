@@ -37,7 +37,7 @@ func TestEveryListenerGetsEveryEntryOfItsTopicInOrder(t *testing.T) {
 						if b.Last() == 0 {
 							continue
 						}
-						bytes, ok := b.After(cursor)
+						bytes, ok := b.After(cursor, 0)
 						if !ok || len(bytes) == 0 {
 							t.Errorf("topic %d: nothing for %d in a block up to %d", i, cursor, b.Last())
 							return
@@ -185,7 +185,7 @@ func TestABlockGivesEachListenerWhatItDoesNotHave(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got []string
 			for _, b := range blocks(t, c.events, c.renders) {
-				bytes, ok := b.After(c.cursor)
+				bytes, ok := b.After(c.cursor, 0)
 				if !ok {
 					got = append(got, "log")
 				} else {
@@ -389,7 +389,7 @@ func TestWhatIsPublishedAfterSubscribeReturnsArrives(t *testing.T) {
 				if b.Last() <= had {
 					continue // of before
 				}
-				if _, ok := b.After(had); !ok {
+				if _, ok := b.After(had, 0); !ok {
 					t.Errorf("had %d, and the first block was %d to %d", had, b.first, b.last)
 				}
 				break
