@@ -60,6 +60,7 @@ type limits struct {
 	sudo          bucket // by user
 	marks         bucket // by user and room
 	typing        bucket // by user and room
+	manage        bucket // by user
 }
 
 func newLimits(scale int) limits {
@@ -71,6 +72,7 @@ func newLimits(scale int) limits {
 		sudo:          newBucket(10, 15*time.Minute, 10, scale),
 		marks:         newBucket(2, time.Second, 20, scale), // several pages of one person, each once in two seconds
 		typing:        newBucket(1, time.Second, 1, scale),
+		manage:        newBucket(30, time.Minute, 60, scale),
 	}
 }
 
