@@ -388,6 +388,9 @@ func (s *Store) proveRooms(ctx context.Context) {
 		if !w.gone {
 			w.doubt(told)
 			s.proofs.walked(w)
+			if w.unsure { // who has listened since the start may see less than it seemed
+				s.o.Hub.ReleaseTopic(room)
+			}
 		}
 	}
 }
