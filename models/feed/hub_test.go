@@ -157,6 +157,7 @@ var ends = map[string]struct {
 	"the member is removed": {func(h *Hub, s *Subscription) { h.EndMember(s.Topic, s.User) }, Revoked},
 	"the topic ends":        {func(h *Hub, s *Subscription) { h.EndTopic(s.Topic) }, Revoked},
 	"the session ends":      {func(h *Hub, s *Subscription) { h.EndSession(s.Session) }, Revoked},
+	"the topic is let go":   {func(h *Hub, s *Subscription) { h.ReleaseTopic(s.Topic) }, Replaced},
 	"the token changes":     {func(h *Hub, s *Subscription) { h.Release(s.Session) }, Replaced},
 	"the hub closes":        {func(h *Hub, _ *Subscription) { h.Close() }, Shutdown},
 }
