@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -118,8 +119,11 @@ func (s *Store) readHistory(ctx context.Context, db gorm.ConnPool, room ID) (His
 	var column, n, latest number
 	err := db.QueryRowContext(ctx, "SELECT r.history, r.history_n, coalesce((SELECT max(l.n) FROM room_log l WHERE l.room_id = r.id AND l.op = 13), 0) FROM rooms r WHERE r.id = ?", room).
 		Scan(&column, &n, &latest)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", cipher.ErrAuth
+	}
 	if err != nil {
-		return "", noRow(err, errNotFound)
+		return "", err
 	}
 	if n != latest || n == 0 && column != 0 || settingOf(column) == "" {
 		return "", cipher.ErrAuth
