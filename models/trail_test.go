@@ -57,7 +57,7 @@ func TestThePagesOfTheAuditLogShowEachEventOnce(t *testing.T) {
 		s.record(Audit{Event: []string{"login.ok", "login.fail", "login.code", "session.end", "keys.rotate"}[i%5], Actor: []ID{w.ada, w.grace, {}}[i%3], Address: "192.0.2.7", Outcome: "done"})
 	}
 	s.record(Audit{Event: "login.fail", Address: "192.0.2.7", Object: w.ada.String(), Outcome: "refused"})
-	s.record(Audit{Event: "account.disable", Actor: w.grace, Object: accountObject(w.ada, 9), Outcome: "done"})
+	s.record(Audit{Event: "account.disable", Actor: w.grace, Object: accountObject(w.ada, 1), Outcome: "done"})
 
 	day := now.Truncate(24 * time.Hour)
 	for name, f := range map[string]AuditFilter{
