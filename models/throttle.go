@@ -48,7 +48,7 @@ func waitAfter(failures int) time.Duration {
 // tooOften refuses a try. The text tells nobody what is being counted.
 func tooOften(wait time.Duration) error {
 	return &Error{Kind: Limited, Wait: wait,
-		Msg: "Too many attempts have failed. Wait " + InWords(wait) + " before you try again; until then nothing is checked, and what is right is refused too."}
+		Msg: "Too many attempts have failed. Wait " + InWords(wait) + " before you try again; until then even what is right is refused."}
 }
 
 // InWords writes a waiting time as people say it.
