@@ -29,6 +29,8 @@ type Options struct {
 	SessionLifetime time.Duration
 	LimitScale      int              // multiplies every count of the limits
 	Now             func() time.Time // nil: time.Now
+	Version         string
+	Certificate     func() Certificate // the one in use; nil: not known
 }
 
 // App answers HTTP requests.
@@ -38,6 +40,7 @@ type App struct {
 	sessions *scs.SessionManager
 	origins  *http.CrossOriginProtection
 	limits   limits
+	started  time.Time
 	reading  chan struct{} // full when as many streams read as may at once
 }
 
@@ -46,7 +49,7 @@ func New(o Options) *App {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &App{o: o, sessions: newSessions(o), origins: http.NewCrossOriginProtection(), limits: newLimits(o.LimitScale), reading: make(chan struct{}, readersAtOnce)}
+	a := &App{o: o, sessions: newSessions(o), origins: http.NewCrossOriginProtection(), limits: newLimits(o.LimitScale), started: o.Now(), reading: make(chan struct{}, readersAtOnce)}
 	o.Hub.Render(a.renderEvent)
 	e := echo.New()
 	a.routes = e
@@ -86,6 +89,7 @@ func New(o Options) *App {
 	member.get("/rooms", a.roomsPage)
 	member.post("/rooms", a.createRoom)
 	member.post("/rooms/join", a.joinRoom)
+	member.post("/rooms/knocks/:knock/withdraw", a.withdraw)
 
 	admin := routes{e, "", []echo.MiddlewareFunc{a.visited, a.signedIn, administrator}}
 	admin.get("/admin", a.overview)
@@ -100,6 +104,11 @@ func New(o Options) *App {
 	admin.get("/admin/invitations", a.invitationsPage)
 	admin.post("/admin/invitations", a.sudo("/admin/invitations", a.invite))
 	admin.post("/admin/invitations/:invitation/revoke", a.sudo("/admin/invitations", a.revokeInvitation))
+	admin.get("/admin/rooms", a.roomTable)
+	admin.get("/admin/attempts", a.attemptsPage)
+	admin.post("/admin/attempts/lift", a.sudo("/admin/attempts", a.liftWait))
+	admin.get("/admin/audit", a.auditPage)
+	admin.post("/admin/audit/export", a.exportAudit)
 
 	room := routes{e, roomRoute, []echo.MiddlewareFunc{a.visited, a.signedIn, a.inRoom}}
 	room.get("", a.roomPage)
@@ -114,9 +123,22 @@ func New(o Options) *App {
 	room.post("/typing/show", a.showTyping)
 	room.post("/leave", a.leaveRoom)
 	room.get("/proof", a.proofPage)
-	room.get("/settings", a.settingsPage)
-	room.post("/epoch", a.turnEpoch)
-	room.post("/destroy", a.sudo(roomRoute+"/settings", a.destroyRoom))
+	room.get("/members", a.membersPage)
+	room.post("/members/:username/role", owned(a.setRole))
+	room.post("/members/:username/remove", owned(a.expel))
+	room.post("/members/:username/ban", owned(a.ban))
+	room.post("/members/:username/own", owned(a.sudo(roomRoute+"/members", a.handOver)))
+	room.post("/bans/:username/lift", owned(a.liftBan))
+	room.get("/settings", owned(a.settingsPage))
+	room.post("/code", owned(a.setCodeTerms))
+	room.post("/code/rotate", owned(a.rotateCode))
+	room.post("/code/off", owned(a.switchCode(true)))
+	room.post("/code/on", owned(a.switchCode(false)))
+	room.post("/knocks/:username/admit", owned(a.admit))
+	room.post("/knocks/:username/decline", owned(a.decline))
+	room.post("/history", owned(a.setHistory))
+	room.post("/epoch", owned(a.turnEpoch))
+	room.post("/destroy", owned(a.sudo(roomRoute+"/settings", a.destroyRoom)))
 	e.RouteNotFound("/*", echo.NotFoundHandler, a.visited)
 	return a
 }
