@@ -89,6 +89,7 @@ func New(o Options) *App {
 	member.get("/rooms", a.roomsPage)
 	member.post("/rooms", a.createRoom)
 	member.post("/rooms/join", a.joinRoom)
+	member.post("/rooms/knocks/:knock/withdraw", a.withdraw)
 
 	admin := routes{e, "", []echo.MiddlewareFunc{a.visited, a.signedIn, administrator}}
 	admin.get("/admin", a.overview)
@@ -122,9 +123,22 @@ func New(o Options) *App {
 	room.post("/typing/show", a.showTyping)
 	room.post("/leave", a.leaveRoom)
 	room.get("/proof", a.proofPage)
-	room.get("/settings", a.settingsPage)
-	room.post("/epoch", a.turnEpoch)
-	room.post("/destroy", a.sudo(roomRoute+"/settings", a.destroyRoom))
+	room.get("/members", a.membersPage)
+	room.post("/members/:username/role", owned(a.setRole))
+	room.post("/members/:username/remove", owned(a.expel))
+	room.post("/members/:username/ban", owned(a.ban))
+	room.post("/members/:username/own", owned(a.sudo(roomRoute+"/members", a.handOver)))
+	room.post("/bans/:username/lift", owned(a.liftBan))
+	room.get("/settings", owned(a.settingsPage))
+	room.post("/code", owned(a.setCodeTerms))
+	room.post("/code/rotate", owned(a.rotateCode))
+	room.post("/code/off", owned(a.switchCode(true)))
+	room.post("/code/on", owned(a.switchCode(false)))
+	room.post("/knocks/:username/admit", owned(a.admit))
+	room.post("/knocks/:username/decline", owned(a.decline))
+	room.post("/history", owned(a.setHistory))
+	room.post("/epoch", owned(a.turnEpoch))
+	room.post("/destroy", owned(a.sudo(roomRoute+"/settings", a.destroyRoom)))
 	e.RouteNotFound("/*", echo.NotFoundHandler, a.visited)
 	return a
 }
