@@ -74,9 +74,6 @@ func (s *Store) ResetPassword(ctx context.Context, by By, text, password string)
 			}
 			return t.forgetDevices(user)
 		})
-		if err == nil {
-			err = t.forgetDevices(user)
-		}
 		if err != nil {
 			return err
 		}

@@ -334,7 +334,7 @@ func TestAResetForgetsFailedAttemptsAndDevices(t *testing.T) {
 	a := openArchive(t)
 	grace, _, _ := a.registered(graces)
 	fail := func() {
-		a.tamper(1, "INSERT OR REPLACE INTO attempts VALUES (zeroblob(32), ?, 99, 0, 1, 1, 9999999999999, x'')", grace.ID[:])
+		a.tamper(1, "INSERT OR REPLACE INTO attempts VALUES (x'01', ?, 99, 0, 1, 1, 9999999999999, x'')", grace.ID[:])
 	}
 	left := func() (n int) {
 		if err := a.intruder().QueryRow("SELECT (SELECT count(*) FROM attempts WHERE failures > 0) + (SELECT count(*) FROM devices)").Scan(&n); err != nil {
