@@ -263,7 +263,7 @@ func (s *Store) enter(ctx context.Context, y attempt, c claim, second *factor) (
 		if failures > 0 {
 			arrival.Failures, arrival.Guessed, arrival.Since = int(failures), int(max(guessed, 0)), time.UnixMilli(int64(since))
 		}
-		_, err = t.forgetFailures(user)
+		_, err = t.unlock(user)
 		return err
 	})
 	return arrival, err

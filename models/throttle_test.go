@@ -181,7 +181,7 @@ func TestOnlyTheAccountsOwnDeviceCountsAndTheOperatorEndsThem(t *testing.T) { //
 	if err := with(last); KindOf(err) != Limited {
 		t.Errorf("a device that was ended: %v", err)
 	}
-	if err := a.act(t.Context(), func(t *act) error { _, err := t.forgetFailures(ada.ID); return err }); err != nil {
+	if err := a.act(t.Context(), func(t *act) error { _, err := t.unlock(ada.ID); return err }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.Authenticate(t.Context(), By{}, SignIn{Username: "ada", Password: goodPassword, Code: a.codeNow(secret)}); err != nil {
