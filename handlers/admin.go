@@ -74,7 +74,7 @@ func integrityWarnings(state models.IntegrityState, now time.Time) (list []strin
 		list = append(list, "conclave verify names every finding. Ask who can write the database file; a backup from before brings back what was there.")
 	}
 	if !state.Anchored.IsZero() && now.Sub(state.Anchored) > anchorsLate {
-		list = append(list, "The anchors could not be written for "+inWords(now.Sub(state.Anchored))+": look into the server's log.")
+		list = append(list, "The anchors could not be written for "+models.InWords(now.Sub(state.Anchored))+": look into the server's log.")
 	}
 	return list
 }

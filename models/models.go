@@ -27,6 +27,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -69,14 +70,17 @@ type Store struct {
 	ledger  ledger
 	tally   tally
 	sizes   sizes
+	shelves shelves
 
 	integrity integrity
-	shelves   shelves
-	watch     watch
-	alarm     alarm
-	life      context.Context // until Close; of the background work that the store itself does
-	stop      context.CancelFunc
-	tasks     sync.WaitGroup
+
+	watch    watch
+	alarm    alarm
+	throttle throttle
+	url      atomic.Pointer[string] // where this server is reached; nil: none runs
+	life     context.Context        // until Close; of the background work that the store itself does
+	stop     context.CancelFunc
+	tasks    sync.WaitGroup
 
 	anchorsMu   sync.Mutex
 	anchors     anchors
@@ -101,11 +105,12 @@ func newStore(o Options) *Store {
 	if o.LightHashes {
 		cost = phcLight
 	}
-	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost)}
+	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost), throttle: throttle{trying: map[string]int{}}}
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
 	s.shelves = newShelves()
 	s.tally = tally{opened: s.now(), posts: map[int64]int{}, logins: map[int64]int{}, refused: map[int64]int{}}
+	s.ledger.filled = make(chan struct{})
 	return s
 }
 
@@ -150,12 +155,11 @@ func Open(o Options) (*Store, error) {
 // Nothing in it is changed, and the store can do nothing else.
 func OpenToRead(o Options) (*Store, error) {
 	s := newStore(o)
-	path := filepath.Join(s.o.Dir, databaseName)
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("there is no database in %s: name its folder with --data", s.o.Dir)
+	if err := inUse(s.o.Dir); err != nil {
+		return nil, err
 	}
 	var err error
-	if err := s.openReaders(path); err != nil {
+	if err := s.openReaders(filepath.Join(s.o.Dir, databaseName)); err != nil {
 		return nil, err
 	}
 	check, err := checkValue(s.readPool())
@@ -174,6 +178,14 @@ func OpenToRead(o Options) (*Store, error) {
 	s.ledger.from = math.MaxUint64 // there is nothing but what stands there
 	s.life, s.stop = context.WithCancel(context.Background())
 	return s, nil
+}
+
+// inUse reports a folder in which there is nothing to open.
+func inUse(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, databaseName)); err != nil {
+		return fmt.Errorf("there is no database in %s: name its folder with --data", dir)
+	}
+	return nil
 }
 
 // Close answers what is already in the lane, writes the anchors, closes the database and

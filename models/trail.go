@@ -130,7 +130,7 @@ func (a Audit) about() ID {
 	kind, _, _ := strings.Cut(a.Event, ".")
 	at := 0
 	switch kind {
-	case "account", "login", "attempts", "passkey":
+	case "account", "attempts", "passkey":
 	case "room":
 		at = 1
 	default:
