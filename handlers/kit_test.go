@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -42,6 +43,7 @@ type settings struct {
 	registration   string
 	idle, lifetime time.Duration
 	scale          int
+	jsonLog        bool
 	fullHashes     bool // passwords cost what they cost in earnest
 	hub            feed.Options
 }
@@ -84,6 +86,9 @@ func openOffice(t *testing.T, change ...func(*settings)) *office {
 func (o *office) start(address string) {
 	o.t.Helper()
 	logger := slog.New(slog.NewTextHandler(o.log, nil))
+	if o.set.jsonLog {
+		logger = slog.New(slog.NewJSONHandler(o.log, nil))
+	}
 	o.hub = feed.New(o.set.hub)
 	var err error
 	o.store, err = models.Open(models.Options{
@@ -203,6 +208,21 @@ func (p *person) login() *person {
 	other.username, other.fullName, other.password, other.secret, other.recovery = p.username, p.fullName, p.password, p.secret, p.recovery
 	other.post("/login", fields{"username": p.username, "password": p.password, "code": p.code()}).wantRedirect("/rooms")
 	return other
+}
+
+// visitorFrom is somebody at another address of this machine: 127.0.0.2 and so on.
+func (o *office) visitorFrom(address string) *person {
+	return o.visitor().at(address)
+}
+
+// at moves a browser to that address.
+func (p *person) at(address string) *person {
+	transport := p.client.Transport.(*http.Transport).Clone()
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	transport.DialContext = dialer.DialContext
+	p.o.t.Cleanup(transport.CloseIdleConnections)
+	p.client.Transport = transport
+	return p
 }
 
 type room struct{ id, code string }

@@ -345,7 +345,7 @@ func TestAWaitIsSeenAndLiftedByTheAdministrator(t *testing.T) {
 		t.Errorf("%v", lines)
 	}
 	grace.login()
-	for event, want := range map[string]int{"login.fail": 6, "login.ok": 1, "login.wait": 1} {
+	for event, want := range map[string]int{"login.fail": 6, "login.ok": 3, "login.wait": 1} {
 		if lines := admin.leafed("/admin/audit?kind=" + event); len(lines) != want {
 			t.Errorf("%s: %q", event, lines)
 		}

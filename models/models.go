@@ -55,32 +55,30 @@ type Options struct {
 
 // Store is an open data folder.
 type Store struct {
-	o       Options
-	lock    *flock.Flock
-	write   *gorm.DB // one connection besides the lane's
-	read    *gorm.DB // many, read only
-	readers chan *handle
-	masters masters
-	service *cipher.Service
-	keys    *lru.Cache[keyID, *cipher.RoomKey]
-	chains  *lru.Cache[ID, *cipher.Chain]
-	hasher  *hasher
-	lane    *lane
-	proofs  proofs
-	ledger  ledger
-	tally   tally
-	sizes   sizes
-	shelves shelves
-
+	o         Options
+	lock      *flock.Flock
+	write     *gorm.DB // one connection besides the lane's
+	read      *gorm.DB // many, read only
+	readers   chan *handle
+	masters   masters
+	service   *cipher.Service
+	keys      *lru.Cache[keyID, *cipher.RoomKey]
+	chains    *lru.Cache[ID, *cipher.Chain]
+	hasher    *hasher
+	lane      *lane
+	proofs    proofs
+	ledger    ledger
+	tally     tally
+	sizes     sizes
 	integrity integrity
-
-	watch    watch
-	alarm    alarm
-	throttle throttle
-	url      atomic.Pointer[string] // where this server is reached; nil: none runs
-	life     context.Context        // until Close; of the background work that the store itself does
-	stop     context.CancelFunc
-	tasks    sync.WaitGroup
+	shelves   shelves
+	watch     watch
+	alarm     alarm
+	throttle  throttle
+	url       atomic.Pointer[string] // where this server is reached; nil: none runs
+	life      context.Context        // until Close; of the background work that the store itself does
+	stop      context.CancelFunc
+	tasks     sync.WaitGroup
 
 	anchorsMu   sync.Mutex
 	anchors     anchors
@@ -109,8 +107,8 @@ func newStore(o Options) *Store {
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
 	s.shelves = newShelves()
-	s.tally = tally{opened: s.now(), posts: map[int64]int{}, logins: map[int64]int{}, refused: map[int64]int{}}
 	s.ledger.filled = make(chan struct{})
+	s.tally = tally{opened: s.now(), posts: map[int64]int{}, logins: map[int64]int{}, refused: map[int64]int{}}
 	return s
 }
 

@@ -390,7 +390,7 @@ func RoomTablePage(s Shell, t RoomTable) templ.Component {
 						}()
 					}
 					ctx = templ.InitializeContext(ctx)
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 34, "<table class=\"table\"><thead><tr><th scope=\"col\">Room</th><th scope=\"col\" class=\"figure\">Members</th><th scope=\"col\" class=\"figure\">Messages</th><th scope=\"col\" class=\"figure\">Size</th><th scope=\"col\">Last activity</th><th scope=\"col\">Created</th><th scope=\"col\" class=\"figure\">Epoch</th><th scope=\"col\">State</th></tr></thead> <tbody>")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 34, "<table class=\"table cards\"><thead><tr><th scope=\"col\">Room</th><th scope=\"col\" class=\"figure\">Members</th><th scope=\"col\" class=\"figure\">Messages</th><th scope=\"col\" class=\"figure\">Size</th><th scope=\"col\">Last activity</th><th scope=\"col\">Created</th><th scope=\"col\" class=\"figure\">Epoch</th><th scope=\"col\">State</th></tr></thead> <tbody>")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
