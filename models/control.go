@@ -49,17 +49,10 @@ func (s *Store) perform(ctx context.Context, r request) (string, error) {
 			now, s.keyPath(now), old), err
 	case CommandDestroyKey:
 		return fmt.Sprintf("The key %s is destroyed. Copies of it that are kept elsewhere still open old backups.", r.Name), s.DestroyKey(ctx, r.Name)
-<<<<<<< HEAD
-	case commandTell:
-		return "", s.told(ctx, r.Name)
-	case CommandUsers, CommandPromote, CommandDemote, CommandDisable, CommandEnable, CommandReset:
-		return s.userCommand(ctx, r.Command, r.Name)
-=======
 	case CommandUsers, CommandPromote, CommandDemote, CommandDisable, CommandEnable, CommandReset:
 		return s.userCommand(ctx, r.Command, r.Name)
 	case commandTell:
 		return "", s.told(ctx, r.Name)
->>>>>>> main
 	}
 	return "", fmt.Errorf("this server does not know the command %q: it may be older than the program that asks", r.Command)
 }
