@@ -243,6 +243,25 @@ func exportedLines(t *testing.T, format, body string) (lines [][]string) {
 	return lines
 }
 
+func TestNoCellOfAnExportIsAFormula(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t)
+	admin := o.administrator("root", "Radia Perlman")
+	admin.sure()
+	for _, start := range []string{"=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"} {
+		o.store.Serving(start, start+", and more")
+	}
+	lines := exportedLines(t, "csv", admin.export(fields{"format": "csv", "kind": "server.start"}).body)
+	if len(lines) != 6 {
+		t.Fatalf("%d lines", len(lines))
+	}
+	for _, cells := range lines {
+		if !strings.HasPrefix(cells[7], "'") || !strings.HasPrefix(cells[8], "'") {
+			t.Errorf("%q and %q", cells[7], cells[8])
+		}
+	}
+}
+
 func TestADamagedAuditLogSaysSoOnThePageAndInTheExport(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t)

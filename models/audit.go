@@ -104,11 +104,15 @@ func (a Audit) encoded(n uint64, at int64) []byte {
 	return b
 }
 
-// appendAudit adds an event in the writer's transaction, which makes its number the next one.
-func (s *Store) appendAudit(ctx context.Context, db gorm.ConnPool, a Audit) error {
+// appendAudit adds an event in the writer's transaction, which makes its number the next one, and
+// returns where the log ends then.
+func (s *Store) appendAudit(ctx context.Context, db gorm.ConnPool, a Audit) (mark, error) {
 	last, err := readAuditMark(ctx, db)
 	if err != nil {
-		return err
+		return last, err
+	}
+	if known := s.integrity.state().Audit.UpTo; last.n < known {
+		s.auditFault(last.n+1, auditCut)
 	}
 	n, at := last.n+1, s.now()
 	if a.Session == nil {
@@ -117,7 +121,7 @@ func (s *Store) appendAudit(ctx context.Context, db gorm.ConnPool, a Audit) erro
 	mac := s.service.AuditNext(last.mac, a.encoded(n, at))
 	_, err = db.ExecContext(ctx, "INSERT INTO audit_log (n, time_ms, event, actor, session, address, object, outcome, mac) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		n, at, a.Event, a.Actor, a.Session, a.Address, a.Object, a.Outcome, mac[:])
-	return err
+	return mark{n, mac}, err
 }
 
 func readAuditMark(ctx context.Context, db gorm.ConnPool) (mark, error) {
