@@ -36,6 +36,8 @@ func device(agent string) string {
 		return browser + " on " + system
 	case browser != "":
 		return browser
+	case system != "":
+		return "A browser on " + system
 	case agent == "":
 		return "Unknown device"
 	}

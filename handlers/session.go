@@ -173,7 +173,7 @@ func (a *App) released(c echo.Context) {
 	a.o.Hub.Release(visitOf(c).session)
 }
 
-const agentMax = 120 // characters
+const agentMax = 256 // characters: browsers name themselves last
 
 // agentOf is what a browser says of itself, cut to what can be shown on one line.
 func agentOf(r *http.Request) string {

@@ -40,7 +40,7 @@ const (
 	SessionUser    = "user"    // ID as text; absent before the sign-in
 	SessionAuth    = "auth"    // int64, unix milliseconds of the sign-in, or of the first visit
 	SessionAddress = "address" // string: where the sign-in came from
-	SessionAgent   = "agent"   // string: what the browser said of itself, at most 120 characters
+	SessionAgent   = "agent"   // string: what the browser said of itself, at most 256 characters
 )
 
 // Sessions is the store behind the session manager: Find, Commit and Delete as scs wants them,
