@@ -174,7 +174,7 @@ func (s *Store) mayDelete(ctx context.Context, db gorm.ConnPool, user ID) error 
 		return err
 	}
 	defer rows.Close()
-	admin, others, otherAdmins := false, 0, 0
+	here, admin, others, otherAdmins := false, false, 0, 0
 	for rows.Next() {
 		var id ID
 		var sealed blob
@@ -191,7 +191,7 @@ func (s *Store) mayDelete(ctx context.Context, db gorm.ConnPool, user ID) error 
 			return err
 		case err != nil || p.Gone:
 		case id == user:
-			admin = p.Admin
+			here, admin = true, p.Admin
 		default:
 			others++
 			if p.Admin && p.DisabledMS == 0 {
@@ -199,8 +199,13 @@ func (s *Store) mayDelete(ctx context.Context, db gorm.ConnPool, user ID) error 
 			}
 		}
 	}
-	if admin && others > 0 && otherAdmins == 0 {
+	switch {
+	case rows.Err() != nil:
+		return rows.Err()
+	case !here:
+		return errSignedOut
+	case admin && others > 0 && otherAdmins == 0:
 		return errLastAdmin
 	}
-	return rows.Err()
+	return nil
 }
