@@ -552,7 +552,7 @@ func SessionsPage(s Shell, list Sessions) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 26, "<section class=\"card\"><h1>Sessions</h1><p>Here you are signed in. What you do not know, end; then change your password.</p><ul class=\"sessions\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 26, "<section class=\"card\"><h1>Sessions</h1><p>You are signed in here. End what you do not know, and change your password then.</p><ul class=\"sessions\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -815,7 +815,7 @@ func farewell(f Farewell) templ.Component {
 			templ_7745c5c3_Var29 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "<p>This deletes your account: your name, your address, your password, your second factors, your recovery codes and all your sessions. It cannot be undone, and nobody can bring the account back.</p><p>You leave all your rooms. What you wrote there stays, under the name “Former member”, unless you have it removed below. Rooms that you own pass to whoever has been there longest. Of messages in rooms that you left before, and of what members have copied, nothing changes; backups made before still hold your account until they are gone.</p>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "<p>This deletes your account: your name, your address, your password, your second factors, your recovery codes and all your sessions. It cannot be undone, and nobody can bring the account back.</p><p>You leave all your rooms, and those that you own pass to whoever has been there longest. What you wrote stays, under the name “Former member”, unless you have it removed below. In rooms that you left before it stays in any case. Backups made before still hold your account.</p>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
