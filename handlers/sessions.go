@@ -20,7 +20,7 @@ func (a *App) sessionsPage(c echo.Context) error {
 	list := views.Sessions{List: make([]views.Session, len(found))}
 	for i, one := range found {
 		list.List[i] = views.Session{
-			Name: one.Name, This: one.This, Device: device(one.Agent), Address: one.Address, SignedIn: one.SignedIn, Seen: one.Seen,
+			Name: one.Name, This: one.This, Device: browserIn(one.Agent), Address: one.Address, SignedIn: one.SignedIn, Seen: one.Seen,
 		}
 	}
 	return a.showAccount(c, http.StatusOK, "Sessions", func(s views.Shell) templ.Component { return views.SessionsPage(s, list) })

@@ -133,14 +133,17 @@ func (s *Store) endAccount(ctx context.Context, by By, stuck map[ID]bool) error 
 			}
 		}
 		err = t.change(by, user, "delete", func(a *account) error {
+			if err := t.forgetDevices(user); err != nil {
+				return err
+			}
 			for _, statement := range []string{
 				"DELETE FROM recovery_codes WHERE user_id = ?",
 				"DELETE FROM passkeys WHERE user_id = ?",
-				"DELETE FROM devices WHERE user_id = ?",
 				"DELETE FROM attempts WHERE user_id = ?",
 				"DELETE FROM tokens WHERE user_id = ?",
 				"DELETE FROM marks WHERE user_id = ?",
 				"DELETE FROM knocks WHERE user_id = ?",
+				"UPDATE sessions SET news = NULL WHERE user_id = ?",
 				"UPDATE users SET login_ms = 0, login_address = '' WHERE id = ?",
 			} {
 				if _, err := t.exec(statement, user); err != nil {

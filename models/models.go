@@ -54,25 +54,26 @@ type Options struct {
 
 // Store is an open data folder.
 type Store struct {
-	o       Options
-	lock    *flock.Flock
-	write   *gorm.DB // one connection besides the lane's
-	read    *gorm.DB // many, read only
-	readers chan *handle
-	masters masters
-	service *cipher.Service
-	keys    *lru.Cache[keyID, *cipher.RoomKey]
-	chains  *lru.Cache[ID, *cipher.Chain]
-	hasher  *hasher
-	lane    *lane
-	proofs  proofs
-	ledger  ledger
-	shelves shelves
-	watch   watch
-	alarm   alarm
-	life    context.Context // until Close; of the background work that the store itself does
-	stop    context.CancelFunc
-	tasks   sync.WaitGroup
+	o        Options
+	lock     *flock.Flock
+	write    *gorm.DB // one connection besides the lane's
+	read     *gorm.DB // many, read only
+	readers  chan *handle
+	masters  masters
+	service  *cipher.Service
+	keys     *lru.Cache[keyID, *cipher.RoomKey]
+	chains   *lru.Cache[ID, *cipher.Chain]
+	hasher   *hasher
+	lane     *lane
+	proofs   proofs
+	ledger   ledger
+	shelves  shelves
+	watch    watch
+	alarm    alarm
+	throttle throttle
+	life     context.Context // until Close; of the background work that the store itself does
+	stop     context.CancelFunc
+	tasks    sync.WaitGroup
 
 	anchorsMu   sync.Mutex
 	anchors     anchors
@@ -96,7 +97,7 @@ func newStore(o Options) *Store {
 	if o.LightHashes {
 		cost = phcLight
 	}
-	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost)}
+	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost), throttle: throttle{trying: map[string]int{}}}
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
 	s.shelves = newShelves()
