@@ -18,6 +18,9 @@ func (a *App) sessionsPage(c echo.Context) error {
 		return err
 	}
 	list := views.Sessions{List: make([]views.Session, len(found))}
+	if list.Before, list.BeforeFrom, err = a.o.Store.SignInBefore(c.Request().Context(), by(c)); err != nil {
+		return err
+	}
 	for i, one := range found {
 		list.List[i] = views.Session{
 			Name: one.Name, This: one.This, Device: browserIn(one.Agent), Address: one.Address, SignedIn: one.SignedIn, Seen: one.Seen,

@@ -65,6 +65,12 @@ func TestTheListOfSessionsNamesThemAndHoldsNoToken(t *testing.T) { // R29
 			}
 		}
 	}
+	if got := strings.Join(strings.Fields(text(page.id("sign-in-before"))), " "); !strings.Contains(got, "127.0.0.1") {
+		t.Errorf("of the sign-in before it says %q", got)
+	}
+	if len(elements(ada.get("/account/sessions").want(200).doc(), func(n *html.Node) bool { return attr(n, "id") == "sign-in-before" })) > 0 {
+		t.Error("the first session knows of a sign-in before")
+	}
 	// what is over is not listed
 	phone.post("/logout", nil).wantRedirect("/login")
 	if said, _ := here.sessions(); len(said) != 3 {

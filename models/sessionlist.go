@@ -2,7 +2,9 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"time"
 
@@ -103,4 +105,32 @@ func (s *Store) EndSession(ctx context.Context, by By, name string) error {
 // EndOtherSessions ends all of the doer's sessions but the one that asks.
 func (s *Store) EndOtherSessions(ctx context.Context, by By) error {
 	return s.act(ctx, func(t *act) error { return t.revokeOthers(by, "ended by its person") })
+}
+
+// SignInBefore returns when and from where the doer signed in the last time before the session that
+// asks; the zero time when there is nothing to tell. The audit log knows it.
+func (s *Store) SignInBefore(ctx context.Context, by By) (at time.Time, address string, err error) {
+	row, err := s.session(ctx, by.Session)
+	if err != nil {
+		return at, "", err
+	}
+	err = s.reading(ctx, func(h *handle) error {
+		e := Audit{Event: eventSignIn, Actor: by.User}
+		var n, ms number
+		var session blob
+		var mac, previous hash
+		err := h.QueryRowContext(ctx, `SELECT e.n, e.time_ms, e.session, CAST(e.address AS TEXT), CAST(e.object AS TEXT), CAST(e.outcome AS TEXT),
+			e.mac, coalesce(p.mac, zeroblob(32)) FROM audit_log e LEFT JOIN audit_log p ON p.n = e.n - 1
+			WHERE e.actor = ? AND e.event = ? AND e.time_ms < ? ORDER BY e.n DESC LIMIT 1`, by.User, eventSignIn, row.AuthMS).
+			Scan(&n, &ms, &session, &e.Address, &e.Object, &e.Outcome, &mac, &previous)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		e.Session = session
+		if err == nil && s.service.AuditNext(previous, e.encoded(uint64(n), int64(ms))) == mac {
+			at, address = time.UnixMilli(int64(ms)), e.Address
+		}
+		return err
+	})
+	return at, address, err
 }

@@ -122,7 +122,9 @@ type Codes struct {
 
 // Sessions are where a person is signed in; the first is the one that asks.
 type Sessions struct {
-	List []Session
+	List       []Session
+	Before     time.Time // the sign-in before this one; zero when there was none
+	BeforeFrom string    // its address
 }
 
 // Session is one of them.
