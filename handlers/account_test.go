@@ -312,3 +312,27 @@ func TestARenewedSessionReleasesItsStreamsAfterTheAnswer(t *testing.T) {
 		}
 	}
 }
+
+func TestThePagesOfTheAccountHaveTheHeadersAndNoScript_T31(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t)
+	ada := o.register("ada", "Ada Lovelace")
+	ada.login()
+	ada.confirm("/account").wantRedirect("/account")
+	for _, page := range []string{"/account", "/account/email", "/account/password", "/account/authenticator", "/account/codes", "/account/sessions", "/account/delete"} {
+		for _, a := range []*answer{ada.get(page).want(200), ada.do(http.MethodPut, page, nil).want(404)} {
+			checkHeaders(t, a.what, a.header, false)
+			checkMarkup(t, a.what, a.body)
+		}
+	}
+	for page, f := range map[string]fields{"/account": {"full_name": ""}, "/account/email": {"email": "x"}, "/account/password": {"password": "x"}, "/account/authenticator": {"code": "x"}, "/account/delete": {"username": "x"}} {
+		for _, headers := range [][]string{nil, htmx} {
+			a := ada.post(page, f, headers...).want(422)
+			checkHeaders(t, a.what, a.header, false)
+			checkMarkup(t, a.what, a.body)
+		}
+		ada.post(page, f, "Origin", "https://evil.example").want(403)
+		ada.post(page, f, "Origin", "-").want(403)
+	}
+	ada.get("/account/sessions/end-others").want(404) // nothing changes by a look
+}

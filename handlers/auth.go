@@ -19,7 +19,7 @@ func (a *App) registerPage(c echo.Context) error {
 }
 
 func (a *App) registerForm() views.Register {
-	return views.Register{TokenRequired: a.o.Registration == "invite", Closed: a.o.Registration == "closed"}
+	return views.Register{Registration: a.o.Registration}
 }
 
 func (a *App) register(c echo.Context) error {
@@ -50,7 +50,7 @@ func (a *App) tryRegister(c echo.Context, r models.Registration) (models.ID, err
 	case a.o.Registration == "closed":
 		return models.ID{}, &models.Error{Kind: models.Denied, Msg: "Nobody can register here at the moment. Ask the person who runs this server."}
 	case a.o.Registration == "invite" && r.Token == "":
-		return models.ID{}, &models.Error{Kind: models.Invalid, Field: "token", Msg: "Only somebody with a set-up link can register here. Paste the link."}
+		return models.ID{}, &models.Error{Kind: models.Invalid, Field: "token", Msg: "Only somebody with an invitation or a set-up link can register here. Paste the link."}
 	}
 	if err := a.limits.registrations.take(addressKey(c)); err != nil {
 		return models.ID{}, err
@@ -171,7 +171,7 @@ func (a *App) loginPage(c echo.Context) error {
 	if visitOf(c).signedIn() {
 		return seeOther(c, "/rooms")
 	}
-	l := views.Login{Next: c.QueryParam("next"), Open: a.o.Registration != "closed"}
+	l := views.Login{Next: c.QueryParam("next"), Registration: a.o.Registration}
 	if localTarget(l.Next) != l.Next {
 		l.Next = ""
 	}
@@ -192,7 +192,7 @@ func (a *App) login(c echo.Context) error {
 			return err
 		}
 		retryAfter(c, err)
-		l := views.Login{Username: field("username"), Next: field("next"), Error: fault[""], Open: a.o.Registration != "closed"}
+		l := views.Login{Username: field("username"), Next: field("next"), Error: fault[""], Registration: a.o.Registration}
 		return a.formAgain(c, status(err), views.LoginPartial(l), views.LoginPage(a.shell(c, "Log in"), l))
 	}
 	if arrival.Recovery {

@@ -54,7 +54,7 @@ func (b *tab) complainedOf(part string) bool {
 	return slices.ContainsFunc(b.complaints, func(c string) bool { return strings.Contains(c, part) })
 }
 
-func TestBrowserTwoPeopleMeetThroughALinkAndTalk(t *testing.T) {
+func TestBrowserTwoPeopleMeetThroughALinkAndTalk_T32(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, quick)
 	ada, grace := o.browser("ada"), o.browser("grace")
@@ -749,6 +749,9 @@ func TestBrowserEveryPageFitsEveryWindow(t *testing.T) {
 	saved.enrol()
 	lost.post("/login", fields{"username": "grace", "password": grace.password, "code": grace.recovery[0]})
 	newcomer := o.register("joan", "Joan Clarke")
+	ada.loginWith(safariOnPhone)
+	ada.loginWith("Agent/" + long)
+	ada.confirm("/rooms").wantRedirect("/rooms")
 
 	visits := []struct {
 		name string
@@ -808,6 +811,14 @@ func TestBrowserEveryPageFitsEveryWindow(t *testing.T) {
 			b.until("the status", `document.querySelector(".error-status").textContent === "404"`)
 		}},
 		{"enrol-again", lost, "/login/enrol", nil},
+		{"profile", ada, "/account", nil},
+		{"email", ada, "/account/email", nil},
+		{"password", ada, "/account/password", nil},
+		{"authenticator", ada, "/account/authenticator", nil},
+		{"codes", ada, "/account/codes", nil},
+		{"sessions", ada, "/account/sessions", nil},
+		{"leave", ada, "/account/delete", nil},
+		{"goodbye", fresh, "/goodbye", nil},
 	}
 	browsers := map[*person]*tab{}
 	for _, v := range visits {

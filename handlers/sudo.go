@@ -33,8 +33,7 @@ func (a *App) sudoForm(page string, next echo.HandlerFunc) echo.HandlerFunc {
 
 func (a *App) sudoWithin(life time.Duration, page string, next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		at := time.UnixMilli(a.sessions.GetInt64(c.Request().Context(), keySudo))
-		if a.o.Now().Sub(at) <= life {
+		if a.confirmedWithin(c, life) {
 			return next(c)
 		}
 		back := page
@@ -43,6 +42,14 @@ func (a *App) sudoWithin(life time.Duration, page string, next echo.HandlerFunc)
 		}
 		return seeOther(c, "/sudo?next="+localTarget(back))
 	}
+}
+
+// confirmed reports whether password and code were given again a moment ago.
+func (a *App) confirmed(c echo.Context) bool { return a.confirmedWithin(c, sudoLife) }
+
+func (a *App) confirmedWithin(c echo.Context, life time.Duration) bool {
+	at := time.UnixMilli(a.sessions.GetInt64(c.Request().Context(), keySudo))
+	return a.o.Now().Sub(at) <= life
 }
 
 func (a *App) sudoPage(c echo.Context) error {

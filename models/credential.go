@@ -23,14 +23,8 @@ func (s *Store) ChangePassword(ctx context.Context, by By, password string) erro
 	if err != nil {
 		return busy(err)
 	}
-	return s.act(ctx, func(t *act) error {
-		err := t.change(by, by.User, "password", func(a *account) error {
-			a.row.Password = s.service.SealPassword(by.User, []byte(phc))
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	return s.operate(ctx, by, by.User, "password", func(t *act, a *account) error {
+		a.row.Password = s.service.SealPassword(by.User, []byte(phc))
 		return t.revokeOthers(by, "a new password")
 	})
 }
@@ -42,11 +36,9 @@ func (t *act) revokeOthers(by By, why string) error {
 
 // NewRecoveryCodes gives the doer ten new recovery codes. Those that were left are dead at once.
 func (s *Store) NewRecoveryCodes(ctx context.Context, by By) (codes []string, err error) {
-	err = s.act(ctx, func(t *act) error {
-		return t.change(by, by.User, "codes", func(*account) (err error) {
-			codes, err = t.newCodes(by.User)
-			return err
-		})
+	err = s.operate(ctx, by, by.User, "codes", func(t *act, _ *account) (err error) {
+		codes, err = t.newCodes(by.User)
+		return err
 	})
 	if err != nil {
 		return nil, err // codes were made by a transaction that did not hold

@@ -16,10 +16,10 @@ import (
 // If the server stops on the way, the person can still log in and do it again. It is a Conflict
 // for the last administrator while there is anybody else, and for somebody who enters a room meanwhile.
 func (s *Store) DeleteAccount(ctx context.Context, by By, removeMessages bool) error {
-	ctx = context.WithoutCancel(ctx) // once begun, it does not depend on a browser that waits
 	if err := s.MayDelete(ctx, by.User); err != nil {
 		return err
 	}
+	ctx = context.WithoutCancel(ctx) // once begun, it does not depend on a browser that waits
 	stuck := map[ID]bool{}
 	if err := s.leaveAll(ctx, by, removeMessages, stuck); err != nil {
 		return err
@@ -118,7 +118,7 @@ func (s *Store) ownMessages(ctx context.Context, m Membership, after uint64) (nu
 // endAccount empties the doer's row and deletes all that belongs to the person alone.
 func (s *Store) endAccount(ctx context.Context, by By, stuck map[ID]bool) error {
 	user := by.User
-	return s.act(ctx, func(t *act) error {
+	return s.operate(ctx, by, user, "delete", func(t *act, a *account) error {
 		db := t.db.Statement.ConnPool
 		if err := s.mayDelete(ctx, db, user); err != nil {
 			return err
@@ -132,45 +132,40 @@ func (s *Store) endAccount(ctx context.Context, by By, stuck map[ID]bool) error 
 				return errStillMember // entered meanwhile, from another page
 			}
 		}
-		err = t.change(by, user, "delete", func(a *account) error {
-			if err := t.forgetDevices(user); err != nil {
-				return err
-			}
-			for _, statement := range []string{
-				"DELETE FROM recovery_codes WHERE user_id = ?",
-				"DELETE FROM passkeys WHERE user_id = ?",
-				"DELETE FROM attempts WHERE user_id = ?",
-				"DELETE FROM tokens WHERE user_id = ?",
-				"DELETE FROM marks WHERE user_id = ?",
-				"DELETE FROM knocks WHERE user_id = ?",
-				"UPDATE sessions SET news = NULL WHERE user_id = ?",
-				"UPDATE users SET login_ms = 0, login_address = '' WHERE id = ?",
-			} {
-				if _, err := t.exec(statement, user); err != nil {
-					return err
-				}
-			}
-			a.profile = sealedProfile{Gone: true, DisabledMS: t.now}
-			a.row.Password, a.row.TOTP, a.row.TOTPLastStep = s.service.SealPassword(user, nil), s.service.SealTOTP(user, nil), 0
-			return nil
-		})
-		if err != nil {
+		if err := t.forgetDevices(user); err != nil {
 			return err
 		}
+		for _, statement := range []string{
+			"DELETE FROM recovery_codes WHERE user_id = ?",
+			"DELETE FROM passkeys WHERE user_id = ?",
+			"DELETE FROM attempts WHERE user_id = ?",
+			"DELETE FROM tokens WHERE user_id = ?",
+			"DELETE FROM marks WHERE user_id = ?",
+			"DELETE FROM knocks WHERE user_id = ?",
+			"UPDATE sessions SET news = NULL WHERE user_id = ?",
+			"UPDATE users SET login_ms = 0, login_address = '' WHERE id = ?",
+		} {
+			if _, err := t.exec(statement, user); err != nil {
+				return err
+			}
+		}
+		a.profile = sealedProfile{Gone: true, DisabledMS: t.now}
+		a.row.Password, a.row.TOTP, a.row.TOTPLastStep = s.service.SealPassword(user, nil), s.service.SealTOTP(user, nil), 0
 		return t.revoke(by, "the account is gone", "user_id = ?", user)
 	})
 }
 
-var errStillMember = &Error{Kind: Conflict, Msg: "You have entered a room meanwhile. Your account is still there: start again to leave that room too."}
-
-var errLastAdmin = &Error{Kind: Conflict, Msg: "You are the only administrator of this server. Make somebody else an administrator first, on the page of people in the administration; then come back here."}
+var (
+	errStillMember = conflict("You have entered a room meanwhile. Your account is still there: start again to leave that room too.")
+	errLastAdmin   = conflict("You are the only administrator of this server. Make somebody else an administrator first, on the page of people in the administration; then come back here.")
+)
 
 // MayDelete says why a person cannot delete the account; nil when it is possible.
 func (s *Store) MayDelete(ctx context.Context, user ID) error {
 	return s.snapshot(ctx, func(db gorm.ConnPool) error { return s.mayDelete(ctx, db, user) })
 }
 
-// mayDelete looks at everybody's profile: who is an administrator stands nowhere else.
+// mayDelete looks at everybody's profile: who is gone or an administrator stands nowhere else.
 func (s *Store) mayDelete(ctx context.Context, db gorm.ConnPool, user ID) error {
 	rows, err := db.QueryContext(ctx, "SELECT id, profile, revision FROM users")
 	if err != nil {
@@ -181,14 +176,11 @@ func (s *Store) mayDelete(ctx context.Context, db gorm.ConnPool, user ID) error 
 	for rows.Next() {
 		var id ID
 		var sealed blob
-		var revision uint32
+		var revision number
 		if err := rows.Scan(&id, &sealed, &revision); err != nil {
 			return err
 		}
-		p, err := s.openProfile(id, revision, sealed)
-		if err == nil {
-			err = s.ledger.account(id, revision, since(db))
-		}
+		p, err := s.latestProfile(db, id, revision, sealed)
 		switch {
 		case errors.Is(err, errMoved):
 			return err

@@ -16,14 +16,8 @@ func (s *Store) Rename(ctx context.Context, by By, fullName string) error {
 	if err != nil {
 		return err
 	}
-	return s.act(ctx, func(t *act) error {
-		err := t.change(by, by.User, "profile", func(a *account) error {
-			a.profile.FullName = fullName
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	return s.operate(ctx, by, by.User, "profile", func(t *act, a *account) error {
+		a.profile.FullName = fullName
 		return t.tellRooms(by.User)
 	})
 }
@@ -53,7 +47,7 @@ func (s *Store) ChangeEmail(ctx context.Context, by By, email string) error {
 		return err
 	}
 	index := s.service.Index("email", strings.ToLower(email))
-	return s.act(ctx, func(t *act) error {
+	return s.operate(ctx, by, by.User, "email", func(t *act, a *account) error {
 		var taken bool
 		err := t.db.Raw(`SELECT EXISTS (SELECT 1 FROM users WHERE email_index = ? AND id <> ?)
 			OR EXISTS (SELECT 1 FROM registrations WHERE email_index = ? AND expires_ms > ?)`, index, by.User, index, t.now).Scan(&taken).Error
@@ -63,10 +57,8 @@ func (s *Store) ChangeEmail(ctx context.Context, by By, email string) error {
 		if taken {
 			return errEmailTaken
 		}
-		return t.change(by, by.User, "email", func(a *account) error {
-			a.profile.Email = email
-			return nil
-		})
+		a.profile.Email = email
+		return nil
 	})
 }
 

@@ -310,6 +310,7 @@ const (
 	faultProfile = "profile"
 	faultSession = "session"
 	faultAudit   = "audit"
+	faultToken   = "token"
 )
 
 // checkHead compares where the database says that a log ends with what this process knows: a

@@ -122,14 +122,8 @@ func (s *Store) Enrol(ctx context.Context, by By, secret, code string) (left int
 	if !ok {
 		return 0, invalid("code", "This code does not fit. Check that the time of your phone is right and type the newest code.")
 	}
-	err = s.act(ctx, func(t *act) error {
-		err := t.change(by, user, "totp", func(a *account) error {
-			a.row.TOTP, a.row.TOTPLastStep = s.service.SealTOTP(user, raw), step
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	err = s.operate(ctx, by, user, "totp", func(t *act, a *account) error {
+		a.row.TOTP, a.row.TOTPLastStep = s.service.SealTOTP(user, raw), step
 		if err := t.revokeOthers(by, "a new second factor"); err != nil {
 			return err
 		}
