@@ -918,9 +918,9 @@ func farewell(f Farewell) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var32 string
-			templ_7745c5c3_Var32, templ_7745c5c3_Err = templ.JoinStringErrs(rooms(f.Rooms))
+			templ_7745c5c3_Var32, templ_7745c5c3_Err = templ.JoinStringErrs(myRooms(f.Rooms))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/account.templ`, Line: 250, Col: 54}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/account.templ`, Line: 250, Col: 56}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var32))
 			if templ_7745c5c3_Err != nil {
@@ -943,7 +943,7 @@ func farewell(f Farewell) templ.Component {
 	})
 }
 
-func rooms(count int) string {
+func myRooms(count int) string {
 	if count == 1 {
 		return "the room that I am in"
 	}
