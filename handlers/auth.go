@@ -175,7 +175,9 @@ func (a *App) login(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	user, recovery, err := a.o.Store.Authenticate(c.Request().Context(), by(c), field("username"), field("password"), field("code"))
+	arrival, err := a.o.Store.Authenticate(c.Request().Context(), by(c), models.SignIn{
+		Username: field("username"), Password: field("password"), Code: field("code"),
+	})
 	if err != nil {
 		fault, ok := faults(err)
 		if !ok {
@@ -185,10 +187,10 @@ func (a *App) login(c echo.Context) error {
 		l := views.Login{Username: field("username"), Next: field("next"), Error: fault[""], Open: a.o.Registration != "closed"}
 		return a.formAgain(c, status(err), views.LoginPartial(l), views.LoginPage(a.shell(c, "Log in"), l))
 	}
-	if err := a.signIn(c, user, recovery); err != nil {
+	if err := a.signIn(c, arrival.User, arrival.Recovery); err != nil {
 		return err
 	}
-	if recovery {
+	if arrival.Recovery {
 		return seeOther(c, "/login/enrol")
 	}
 	return seeOther(c, localTarget(field("next")))

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/labstack/echo/v4"
@@ -137,10 +139,30 @@ func (a *App) signIn(c echo.Context, user models.User, limited bool) error {
 	}
 	a.sessions.Put(ctx, models.SessionUser, user.ID.String())
 	a.sessions.Put(ctx, models.SessionAuth, a.o.Now().UnixMilli())
+	a.sessions.Put(ctx, models.SessionAddress, c.RealIP())
+	a.sessions.Put(ctx, models.SessionAgent, agentOf(c.Request()))
 	if limited {
 		a.sessions.Put(ctx, keyLimited, true)
 	}
 	return nil
+}
+
+const agentMax = 120 // characters
+
+// agentOf is what a browser says of itself, cut to what can be shown on one line.
+func agentOf(r *http.Request) string {
+	var b strings.Builder
+	count := 0
+	for _, c := range strings.ToValidUTF8(r.UserAgent(), "") {
+		if count == agentMax {
+			break
+		}
+		if unicode.IsPrint(c) {
+			b.WriteRune(c)
+			count++
+		}
+	}
+	return b.String()
 }
 
 // begin notes when a session that nobody has signed in to was started.

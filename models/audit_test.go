@@ -223,8 +223,8 @@ func TestNobodyLetsHimselfInThroughTheDatabase(t *testing.T) {
 			w.tamper(t, statements...)
 			code, err := totp.GenerateCode(w.secret["linus"], time.Now())
 			must(t, err)
-			if user, _, err := s.Authenticate(ctx, By{}, "ada", passphrase, code); err == nil {
-				t.Errorf("%s: Linus is %s now", name, user.FullName)
+			if user, err := s.Authenticate(ctx, By{}, SignIn{Username: "ada", Password: passphrase, Code: code}); err == nil {
+				t.Errorf("%s: Linus is %s now", name, user.User.FullName)
 			}
 			if r := verified(t, options(w.dir)); len(r.Findings) == 0 {
 				t.Errorf("%s: verify finds nothing", name)

@@ -37,8 +37,10 @@ const (
 
 // Keys of a session's values that the store itself needs.
 const (
-	SessionUser = "user" // ID as text; absent before the sign-in
-	SessionAuth = "auth" // int64, unix milliseconds of the sign-in, or of the first visit
+	SessionUser    = "user"    // ID as text; absent before the sign-in
+	SessionAuth    = "auth"    // int64, unix milliseconds of the sign-in, or of the first visit
+	SessionAddress = "address" // string: where the sign-in came from
+	SessionAgent   = "agent"   // string: what the browser said of itself, at most 120 characters
 )
 
 // Sessions is the store behind the session manager: Find, Commit and Delete as scs wants them,
@@ -81,11 +83,13 @@ func (t Sessions) Decode(b []byte) (time.Time, map[string]any, error) {
 	return data.Deadline, data.Values, err
 }
 
-// plain reports whether a session says nothing but who signed in and when: no secret and no
+// plain reports whether a session says nothing but who signed in, when and from where: no secret and no
 // code, which must not lie in memory for longer than they are needed.
 func (d sessionData) plain() bool {
 	for key := range d.Values {
-		if key != SessionUser && key != SessionAuth {
+		switch key {
+		case SessionUser, SessionAuth, SessionAddress, SessionAgent:
+		default:
 			return false
 		}
 	}

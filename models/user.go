@@ -62,20 +62,33 @@ func (userRow) TableName() string { return "users" }
 
 var errSignIn = &Error{Kind: Invalid, Msg: "User name, password and code do not fit together. Check all three; each code works once, so wait for the next one."}
 
+// SignIn is what the form of the login carries.
+type SignIn struct {
+	Username, Password string
+	Code               string // of the authenticator, or a recovery code
+	Device             string // the cookie of a browser that somebody has signed in from before; empty for none
+}
+
+// Arrival is a sign-in that succeeded.
+type Arrival struct {
+	User     User
+	Recovery bool // with a recovery code: good for a new enrolment only
+}
+
 // Authenticate checks the user name, the password and a code, all together: whichever is wrong,
 // the answer is the same, after the same work. The code is a current one of the authenticator,
 // or a recovery code, which is used up and reported, because it is good for a new enrolment only.
-func (s *Store) Authenticate(ctx context.Context, by By, username, password, code string) (user User, recovery bool, err error) {
-	username = strings.ToLower(strings.TrimSpace(username))
+func (s *Store) Authenticate(ctx context.Context, by By, in SignIn) (Arrival, error) {
+	username, password, code := strings.ToLower(strings.TrimSpace(in.Username)), in.Password, in.Code
 	var row userRow
-	err = s.read.WithContext(ctx).Take(&row, "username_index = ?", s.service.Index("username", username)).Error
+	err := s.read.WithContext(ctx).Take(&row, "username_index = ?", s.service.Index("username", username)).Error
 	known := err == nil
 	if err != nil && !errors.Is(err, gorm.ErrRecordNotFound) {
-		return User{}, false, err
+		return Arrival{}, err
 	}
 	right, err := s.passwordFits(ctx, row, known, password)
 	if err != nil {
-		return User{}, false, busy(err)
+		return Arrival{}, busy(err)
 	}
 	secret, err := s.service.OpenTOTP(row.ID, row.TOTP)
 	if err != nil {
@@ -85,7 +98,7 @@ func (s *Store) Authenticate(ctx context.Context, by By, username, password, cod
 	step, fits := matchStep(secret, spaceless(code), s.o.Now(), row.TOTPLastStep)
 	spare, err := s.spareCode(ctx, row.ID, code)
 	if err != nil {
-		return User{}, false, err
+		return Arrival{}, err
 	}
 	a, profileErr := s.openAccount(ctx, s.readPool(), row)
 	if known && errors.Is(profileErr, cipher.ErrAuth) {
@@ -93,7 +106,7 @@ func (s *Store) Authenticate(ctx context.Context, by By, username, password, cod
 	}
 	if !known || !right || row.DisabledMS != nil || profileErr != nil || a.profile.Username != username || !fits && (spare == nil || !a.codesStand) {
 		s.o.Log.Warn("sign-in refused", "known", known, "password", right && known)
-		return User{}, false, errSignIn
+		return Arrival{}, errSignIn
 	}
 	if !fits {
 		err = s.spend(ctx, by, row.ID, spare)
@@ -101,12 +114,12 @@ func (s *Store) Authenticate(ctx context.Context, by By, username, password, cod
 		err = s.acceptStep(row.ID, step)
 	}
 	if err != nil {
-		return User{}, false, err
+		return Arrival{}, err
 	}
 	if err := s.rehash(ctx, by, row, password); err != nil {
 		s.o.Log.Error("a password could not be hashed with today's parameters", "error", err)
 	}
-	return a.profile.user(row.ID), !fits, nil
+	return Arrival{User: a.profile.user(row.ID), Recovery: !fits}, nil
 }
 
 // Reauthenticate checks password and code of somebody who is signed in, before something that
