@@ -58,6 +58,7 @@ type limits struct {
 	rooms         bucket // by user
 	posts         bucket // by user and room
 	sudo          bucket // by user
+	passkeys      bucket // by address: challenges
 	marks         bucket // by user and room
 	typing        bucket // by user and room
 }
@@ -69,6 +70,7 @@ func newLimits(scale int) limits {
 		rooms:         newBucket(20, time.Hour, 20, scale),
 		posts:         newBucket(10, 10*time.Second, 20, scale),
 		sudo:          newBucket(10, 15*time.Minute, 10, scale),
+		passkeys:      newBucket(60, 15*time.Minute, 60, scale),
 		marks:         newBucket(2, time.Second, 20, scale), // several pages of one person, each once in two seconds
 		typing:        newBucket(1, time.Second, 1, scale),
 	}

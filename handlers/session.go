@@ -22,6 +22,7 @@ const (
 	keySecret     = "secret"      // string: TOTP secret that is being enrolled
 	keyCodes      = "codes"       // []string: recovery codes that have not been marked as saved
 	keyCodesUntil = "codes_until" // int64: unix milliseconds after which they are no longer shown
+	keyChallenge  = "challenge"   // string: what a passkey is to sign, with what for and until when
 	keyNotice     = "notice"      // string: a sentence for the next page
 )
 

@@ -38,8 +38,17 @@ func (a *App) confirmed(c echo.Context) bool {
 }
 
 func (a *App) sudoPage(c echo.Context) error {
-	s := views.Sudo{Next: localTarget(c.QueryParam("next"))}
+	s, err := a.sudoForm(c)
+	if err != nil {
+		return err
+	}
+	s.Next = localTarget(c.QueryParam("next"))
 	return a.render(c, http.StatusOK, views.SudoPage(a.shell(c, "Confirm that it is you"), s))
+}
+
+func (a *App) sudoForm(c echo.Context) (s views.Sudo, err error) {
+	s.Passkeys, err = a.hasPasskeys(c)
+	return s, err
 }
 
 // confirmSudo checks both factors again and gives the session a new token. Its streams end
@@ -51,7 +60,7 @@ func (a *App) confirmSudo(c echo.Context) error {
 	}
 	v, ctx := visitOf(c), c.Request().Context()
 	if err = a.limits.sudo.take(v.user.ID.String()); err == nil {
-		err = a.o.Store.Reauthenticate(ctx, by(c), field("password"), field("code"))
+		err = a.o.Store.Reauthenticate(ctx, by(c), field("password"), field("code"), a.answer(c, forSudo, field("passkey")))
 	}
 	if err != nil {
 		fault, ok := faults(err)
@@ -59,7 +68,11 @@ func (a *App) confirmSudo(c echo.Context) error {
 			return err
 		}
 		retryAfter(c, err)
-		s := views.Sudo{Next: localTarget(field("next")), Error: fault[""]}
+		s, formErr := a.sudoForm(c)
+		if formErr != nil {
+			return formErr
+		}
+		s.Next, s.Error = localTarget(field("next")), fault[""]
 		return a.formAgain(c, status(err), views.SudoPartial(s), views.SudoPage(a.shell(c, "Confirm that it is you"), s))
 	}
 	a.o.Hub.Release(v.session)

@@ -54,25 +54,26 @@ type Options struct {
 
 // Store is an open data folder.
 type Store struct {
-	o       Options
-	lock    *flock.Flock
-	write   *gorm.DB // one connection besides the lane's
-	read    *gorm.DB // many, read only
-	readers chan *handle
-	masters masters
-	service *cipher.Service
-	keys    *lru.Cache[keyID, *cipher.RoomKey]
-	chains  *lru.Cache[ID, *cipher.Chain]
-	hasher  *hasher
-	lane    *lane
-	proofs  proofs
-	ledger  ledger
-	shelves shelves
-	watch   watch
-	alarm   alarm
-	life    context.Context // until Close; of the background work that the store itself does
-	stop    context.CancelFunc
-	tasks   sync.WaitGroup
+	o        Options
+	lock     *flock.Flock
+	write    *gorm.DB // one connection besides the lane's
+	read     *gorm.DB // many, read only
+	readers  chan *handle
+	masters  masters
+	service  *cipher.Service
+	keys     *lru.Cache[keyID, *cipher.RoomKey]
+	chains   *lru.Cache[ID, *cipher.Chain]
+	hasher   *hasher
+	lane     *lane
+	proofs   proofs
+	ledger   ledger
+	answered answered
+	shelves  shelves
+	watch    watch
+	alarm    alarm
+	life     context.Context // until Close; of the background work that the store itself does
+	stop     context.CancelFunc
+	tasks    sync.WaitGroup
 
 	anchorsMu   sync.Mutex
 	anchors     anchors

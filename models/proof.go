@@ -308,6 +308,7 @@ const (
 	faultKey     = "key"     // a room's secret, name or code
 	faultMember  = "member"  // a membership that the log does not know
 	faultProfile = "profile"
+	faultPasskey = "passkey"
 	faultSession = "session"
 	faultAudit   = "audit"
 )

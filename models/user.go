@@ -60,12 +60,13 @@ type userRow struct {
 
 func (userRow) TableName() string { return "users" }
 
-var errSignIn = &Error{Kind: Invalid, Msg: "User name, password and code do not fit together. Check all three; each code works once, so wait for the next one."}
+var errSignIn = &Error{Kind: Invalid, Msg: "User name, password and code or passkey do not fit together. Check all three; each code works once, so wait for the next one."}
 
 // SignIn is what the form of the login carries.
 type SignIn struct {
 	Username, Password string
 	Code               string // of the authenticator, or a recovery code
+	Passkey            Answer // in place of the code; empty for none
 	Device             string // the cookie of a browser that somebody has signed in from before; empty for none
 }
 
@@ -75,9 +76,10 @@ type Arrival struct {
 	Recovery bool // with a recovery code: good for a new enrolment only
 }
 
-// Authenticate checks the user name, the password and a code, all together: whichever is wrong,
-// the answer is the same, after the same work. The code is a current one of the authenticator,
-// or a recovery code, which is used up and reported, because it is good for a new enrolment only.
+// Authenticate checks the user name, the password and the second factor, all together: whichever is
+// wrong, the answer is the same, after the same work. The second factor is a current code of the
+// authenticator, a passkey's signature, or a recovery code, which is used up and reported, because
+// it is good for a new enrolment only.
 func (s *Store) Authenticate(ctx context.Context, by By, in SignIn) (Arrival, error) {
 	username, password, code := strings.ToLower(strings.TrimSpace(in.Username)), in.Password, in.Code
 	var row userRow
@@ -100,18 +102,25 @@ func (s *Store) Authenticate(ctx context.Context, by By, in SignIn) (Arrival, er
 	if err != nil {
 		return Arrival{}, err
 	}
+	key, err := s.signed(ctx, row.ID, in.Passkey)
+	if err != nil {
+		return Arrival{}, err
+	}
 	a, profileErr := s.openAccount(ctx, s.readPool(), row)
 	if known && errors.Is(profileErr, cipher.ErrAuth) {
 		s.alarmOn(faultProfile, row.ID.String())
 	}
-	if !known || !right || row.DisabledMS != nil || profileErr != nil || a.profile.Username != username || !fits && (spare == nil || !a.codesStand) {
+	if !known || !right || row.DisabledMS != nil || profileErr != nil || a.profile.Username != username || !fits && key == nil && (spare == nil || !a.codesStand) {
 		s.o.Log.Warn("sign-in refused", "known", known, "password", right && known)
 		return Arrival{}, errSignIn
 	}
-	if !fits {
-		err = s.spend(ctx, by, row.ID, spare)
-	} else {
+	switch {
+	case fits:
 		err = s.acceptStep(row.ID, step)
+	case key != nil:
+		err = s.acceptSignature(by, row.ID, key)
+	default:
+		err = s.spend(ctx, by, row.ID, spare)
 	}
 	if err != nil {
 		return Arrival{}, err
@@ -119,12 +128,12 @@ func (s *Store) Authenticate(ctx context.Context, by By, in SignIn) (Arrival, er
 	if err := s.rehash(ctx, by, row, password); err != nil {
 		s.o.Log.Error("a password could not be hashed with today's parameters", "error", err)
 	}
-	return Arrival{User: a.profile.user(row.ID), Recovery: !fits}, nil
+	return Arrival{User: a.profile.user(row.ID), Recovery: !fits && key == nil}, nil
 }
 
-// Reauthenticate checks password and code of somebody who is signed in, before something that
-// a stolen session must not do. The code is used up; a recovery code is none here.
-func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string) error {
+// Reauthenticate checks password and second factor of somebody who is signed in, before something
+// that a stolen session must not do. The code is used up; a recovery code is none here.
+func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string, passkey Answer) error {
 	user := by.User
 	var row userRow
 	if err := s.read.WithContext(ctx).Take(&row, "id = ? AND disabled_ms IS NULL", user).Error; err != nil {
@@ -141,14 +150,26 @@ func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string
 		return errReauthenticate
 	}
 	step, fits := matchStep(secret, spaceless(code), s.o.Now(), row.TOTPLastStep)
-	if !right || !fits || s.acceptStep(user, step) != nil {
+	key, err := s.signed(ctx, user, passkey)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !right || !fits && key == nil:
+		return errReauthenticate
+	case fits:
+		err = s.acceptStep(user, step)
+	default:
+		err = s.acceptSignature(by, user, key)
+	}
+	if err != nil {
 		return errReauthenticate
 	}
 	outcome = "done"
 	return nil
 }
 
-var errReauthenticate = &Error{Kind: Invalid, Msg: "Password and code do not fit together. Check both; each code works once, so wait for the next one."}
+var errReauthenticate = &Error{Kind: Invalid, Msg: "Password and code or passkey do not fit together. Check both; each code works once, so wait for the next one."}
 
 func (s *Store) passwordFits(ctx context.Context, row userRow, known bool, password string) (bool, error) {
 	if len(password) > 512 || !utf8.ValidString(password) {
