@@ -114,7 +114,7 @@ func (a *App) confirm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.signIn(c, user, false); err != nil {
+	if err := a.arrive(c, user); err != nil {
 		return err
 	}
 	a.sessions.Put(ctx, keyCodes, codes)
@@ -180,7 +180,8 @@ func (a *App) login(c echo.Context) error {
 		return err
 	}
 	arrival, err := a.o.Store.Authenticate(c.Request().Context(), by(c), models.SignIn{
-		Username: field("username"), Password: field("password"), Code: field("code"), Passkey: a.answer(c, forLogin, field("passkey")),
+		Username: field("username"), Password: field("password"), Code: field("code"), Device: deviceOf(c),
+		Passkey: a.answer(c, forLogin, field("passkey")),
 	})
 	if err != nil {
 		fault, ok := faults(err)
@@ -192,7 +193,15 @@ func (a *App) login(c echo.Context) error {
 		l.Username, l.Next, l.Error = field("username"), field("next"), fault[""]
 		return a.formAgain(c, status(err), views.LoginPartial(l), views.LoginPage(a.shell(c, "Log in"), l))
 	}
-	if err := a.signIn(c, arrival.User, arrival.Recovery); err != nil {
+	if arrival.Recovery {
+		err = a.signIn(c, arrival.User, true)
+	} else {
+		err = a.arrive(c, arrival.User)
+	}
+	if err == nil {
+		err = a.noteArrival(c, arrival)
+	}
+	if err != nil {
 		return err
 	}
 	if arrival.Recovery {
@@ -249,14 +258,18 @@ func (a *App) enrol(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	v := visitOf(c)
-	left, err := a.o.Store.Enrol(c.Request().Context(), by(c), e.Secret, field("code"))
+	ctx := c.Request().Context()
+	left, err := a.o.Store.Enrol(ctx, by(c), e.Secret, field("code"))
 	if err != nil {
 		return a.enrolAgain(c, e, err)
 	}
-	if err := a.signIn(c, v.user, false); err != nil {
+	failed := a.sessions.GetString(ctx, keyArrival)
+	if err := a.arrive(c, visitOf(c).user); err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, enrolledNotice(left))
+	a.sessions.Put(ctx, keyNotice, enrolledNotice(left))
+	if failed != "" {
+		a.sessions.Put(ctx, keyArrival, failed)
+	}
 	return seeOther(c, "/rooms")
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
 	"conclave/models"
@@ -36,6 +37,7 @@ type stream struct {
 	cursor uint64          // the last entry that was sent
 	log    string          // the incarnation that the cursor counts in; empty when the listener did not say
 	told   []models.Unread // what was last said to be unread; nil before the first time
+	news   []models.News   // what was last said to be news
 
 	w       http.ResponseWriter // below echo's, which would count bytes
 	control *http.ResponseController
@@ -255,33 +257,49 @@ func (s *stream) stillSignedIn() error {
 	return err
 }
 
-// unread sends what has changed since it was last said; the first time all.
+// unread sends what has changed since it was last said: what is unread, and news of this session.
+// The first time it sends all.
 func (s *stream) unread() error {
 	var list []models.Unread
+	var news []models.News
 	var err error
-	s.read(func() { list, err = s.a.o.Store.Unread(s.ctx, s.user) })
+	s.read(func() {
+		if list, err = s.a.o.Store.Unread(s.ctx, s.user); err == nil {
+			news, err = s.a.o.Store.News(s.ctx, s.sub.Session)
+		}
+	})
 	if err != nil {
 		return err
 	}
-	all := s.told == nil || len(list) != len(s.told)
-	changed := list
-	if !all {
-		changed = nil
-		for i := range list {
-			if list[i] != s.told[i] {
-				changed = append(changed, list[i])
-			}
-		}
-		if len(changed) == 0 {
-			return nil
-		}
+	var parts []templ.Component
+	if s.told == nil || len(news) != len(s.news) || len(news) > 0 && news[len(news)-1] != s.news[len(news)-1] {
+		parts = append(parts, views.NewsPartial(newsShown(news)))
 	}
-	s.told = append([]models.Unread{}, list...) // not nil
-	frame, err := partials(views.UnreadPartial(unreads(changed, all)))
+	if changed, all := changedSince(s.told, list); all || len(changed) > 0 {
+		parts = append(parts, views.UnreadPartial(unreads(changed, all)))
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	s.told, s.news = append([]models.Unread{}, list...), news // not nil
+	frame, err := partials(templ.Join(parts...))
 	if err != nil {
 		return err
 	}
 	return s.write(frame)
+}
+
+// changedSince is what is said differently than before; all of it when there are other rooms.
+func changedSince(told, list []models.Unread) (changed []models.Unread, all bool) {
+	if told == nil || len(list) != len(told) {
+		return list, true
+	}
+	for i := range list {
+		if list[i] != told[i] {
+			changed = append(changed, list[i])
+		}
+	}
+	return changed, false
 }
 
 // write sends a frame, unless the stream has been ended meanwhile: what still waits in the

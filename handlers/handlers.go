@@ -78,6 +78,7 @@ func New(o Options) *App {
 	member.get("/register/recovery", a.recoveryPage)
 	member.post("/register/recovery", a.recoverySaved)
 	member.post("/session", a.touch)
+	member.post("/account/news", a.dismissNews)
 	member.get("/sudo", a.sudoPage)
 	member.post("/sudo", a.confirmSudo)
 	member.post("/sudo/passkey", a.askAtSudo)

@@ -37,19 +37,9 @@ func (b bucket) take(key string) error {
 	r := limiter.Reserve()
 	if wait := r.Delay(); wait > 0 {
 		r.Cancel()
-		return &models.Error{Kind: models.Limited, Msg: "That was too often in too short a time. Wait " + inWords(wait) + " and try again.", Wait: wait}
+		return &models.Error{Kind: models.Limited, Msg: "That was too often in too short a time. Wait " + models.InWords(wait) + " and try again.", Wait: wait}
 	}
 	return nil
-}
-
-func inWords(d time.Duration) string {
-	switch {
-	case d <= 2*time.Second:
-		return "a moment"
-	case d < 90*time.Second:
-		return d.Round(time.Second).String()
-	}
-	return d.Round(time.Minute).String()
 }
 
 // limits of SECURITY.md R22 and R54.

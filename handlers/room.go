@@ -87,8 +87,14 @@ func (a *App) joinRoom(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	room, err := a.o.Store.Join(c.Request().Context(), by(c), field("code"))
+	ctx := c.Request().Context()
+	var room models.ID
+	err = a.o.Store.TryCode(ctx, by(c), field("code"), func() (err error) {
+		room, err = a.o.Store.Join(ctx, by(c), field("code"))
+		return err
+	})
 	if fault, ok := faults(err); ok {
+		retryAfter(c, err)
 		return a.showRooms(c, status(err), views.Rooms{Code: views.Field{Value: field("code"), Error: fault["code"] + fault[""]}})
 	}
 	if err != nil {
@@ -106,7 +112,7 @@ func (a *App) roomPage(c echo.Context) error {
 		return err
 	}
 	s := a.shell(c, v.Name)
-	if s.Notice != "" {
+	if s.Notice != "" || s.Arrival != nil || len(s.News) > 0 { // told to this reader only
 		return a.renderRoom(c, http.StatusOK, s, v, views.Composer{})
 	}
 	here := a.o.Hub.Present(m.Room)

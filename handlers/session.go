@@ -4,9 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/labstack/echo/v4"
@@ -47,6 +45,7 @@ type visit struct {
 	user    models.User
 	session [32]byte // the session's keyed hash
 	limited bool
+	news    []models.News
 }
 
 func (v visit) signedIn() bool { return !v.user.ID.Zero() && !v.limited }
@@ -82,6 +81,11 @@ func (a *App) visited(next echo.HandlerFunc) echo.HandlerFunc {
 				return err
 			}
 		}
+		if v.signedIn() {
+			if v.news, err = a.o.Store.News(ctx, v.session); err != nil {
+				return err
+			}
+		}
 		c.Set(visitKey, v)
 		return next(c)
 	}
@@ -98,6 +102,7 @@ func (a *App) storeSession(c echo.Context) {
 			return
 		}
 		a.sessions.WriteSessionCookie(ctx, c.Response(), token, expiry)
+		a.inherit(c, token)
 	case scs.Destroyed:
 		a.sessions.WriteSessionCookie(ctx, c.Response(), "", time.Time{})
 	}
@@ -146,24 +151,6 @@ func (a *App) signIn(c echo.Context, user models.User, limited bool) error {
 		a.sessions.Put(ctx, keyLimited, true)
 	}
 	return nil
-}
-
-const agentMax = 120 // characters
-
-// agentOf is what a browser says of itself, cut to what can be shown on one line.
-func agentOf(r *http.Request) string {
-	var b strings.Builder
-	count := 0
-	for _, c := range strings.ToValidUTF8(r.UserAgent(), "") {
-		if count == agentMax {
-			break
-		}
-		if unicode.IsPrint(c) {
-			b.WriteRune(c)
-			count++
-		}
-	}
-	return b.String()
 }
 
 // begin notes when a session that nobody has signed in to was started.

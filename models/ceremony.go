@@ -1,7 +1,6 @@
 package models
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -140,28 +139,19 @@ func create(party *webauthn.WebAuthn, h holder, in Answer) (*webauthn.Credential
 	}, parsed)
 }
 
-// matchPasskey checks a signature with the passkeys of a person, nil when none of them has made it.
-func (s *Store) matchPasskey(user ID, keys []passkey, in Answer) *signature {
+// check returns the credential among a person's passkeys that has signed, as it is now.
+func (s *Store) check(user ID, keys []passkey, in Answer) (*webauthn.Credential, error) {
 	party, err := in.Site.party()
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	parsed, err := protocol.ParseCredentialRequestResponseBytes([]byte(in.JSON))
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	h := s.holder(user, sealedProfile{}, keys, in.Site)
-	credential, err := party.ValidateDiscoverableLogin(func(_, _ []byte) (webauthn.User, error) { return h, nil },
+	return party.ValidateDiscoverableLogin(func(_, _ []byte) (webauthn.User, error) { return h, nil },
 		webauthn.SessionData{Challenge: in.Challenge, UserVerification: protocol.VerificationPreferred}, parsed)
-	if err != nil {
-		return nil
-	}
-	for _, k := range keys {
-		if bytes.Equal(k.Credential, credential.ID) {
-			return &signature{k, credential.Authenticator.SignCount, credential.Authenticator.CloneWarning}
-		}
-	}
-	return nil
 }
 
 // holder is a person with the passkeys of one site, as the library wants to see one.
@@ -195,6 +185,14 @@ func (h holder) WebAuthnCredentials() []webauthn.Credential { return h.credentia
 type answered struct {
 	mu   sync.Mutex
 	when map[string]int64 // unix milliseconds
+}
+
+// once uses the challenge of an answer up: one that was answered before makes it none.
+func (s *Store) once(in Answer) Answer {
+	if in.JSON != "" && !s.answered.first(in.Challenge, s.now()) {
+		return Answer{}
+	}
+	return in
 }
 
 // first uses a challenge up. It reports whether this is its first answer.

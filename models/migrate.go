@@ -146,15 +146,17 @@ ALTER TABLE users ADD COLUMN shows_typing INTEGER NOT NULL DEFAULT 1; -- others 
 CREATE INDEX room_log_changes ON room_log (room_id, target, n) WHERE op IN (8, 9); -- the latest about each message, without a look at its post
 `, `
 CREATE TABLE attempts (               -- failures, and until when they make the next try wait
-	key        BLOB PRIMARY KEY,       -- keyed hash of a user name, of somebody's device, of an address
-	user_id    BLOB,                   -- whose name it is, if anybody's: such a row is not dropped to make room
+	key        BLOB PRIMARY KEY,       -- keyed hash of an account, of a name that is nobody's, of a device, of an address
+	user_id    BLOB,                   -- whose it is, if anybody's: such a row is not dropped to make room
 	failures   INTEGER NOT NULL,       -- since the last success
 	guessed    INTEGER NOT NULL,       -- how many of them came with the right password
 	since_ms   INTEGER NOT NULL,       -- the first of them
 	last_ms    INTEGER NOT NULL,
-	until_ms   INTEGER NOT NULL        -- no try before this
+	until_ms   INTEGER NOT NULL,       -- no try before this
+	recent     BLOB NOT NULL DEFAULT x'' -- how many in each of the last minutes, where those count
 );
-CREATE INDEX attempts_last ON attempts (last_ms);
+CREATE INDEX attempts_nobody ON attempts (last_ms) WHERE user_id IS NULL;
+CREATE INDEX attempts_user ON attempts (user_id);
 CREATE TABLE devices (                -- browsers that somebody has signed in from
 	hash       BLOB PRIMARY KEY,       -- keyed, of the cookie
 	user_id    BLOB NOT NULL REFERENCES users (id),

@@ -67,10 +67,11 @@ type Store struct {
 	lane     *lane
 	proofs   proofs
 	ledger   ledger
-	answered answered
 	shelves  shelves
 	watch    watch
 	alarm    alarm
+	throttle throttle
+	answered answered
 	life     context.Context // until Close; of the background work that the store itself does
 	stop     context.CancelFunc
 	tasks    sync.WaitGroup
@@ -97,7 +98,7 @@ func newStore(o Options) *Store {
 	if o.LightHashes {
 		cost = phcLight
 	}
-	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost)}
+	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost), throttle: throttle{trying: map[string]int{}}}
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
 	s.shelves = newShelves()

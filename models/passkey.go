@@ -1,9 +1,11 @@
 package models
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -182,31 +184,41 @@ func (s *Store) RemovePasskey(ctx context.Context, by By, id ID) error {
 type signature struct {
 	passkey
 	count uint32 // the authenticator's count now
-	clone bool   // which should be higher: another authenticator holds the same key
 }
 
-// signed returns the signature of one of a person's passkeys, nil when the answer is none. Its challenge is
-// used up either way.
-func (s *Store) signed(ctx context.Context, user ID, in Answer) (*signature, error) {
-	if in.JSON == "" || !s.answered.first(in.Challenge, s.now()) {
+// signed returns the signature of one of the doer's passkeys, nil when the answer is none.
+func (s *Store) signed(ctx context.Context, by By, in Answer) (*signature, error) {
+	if in = s.once(in); in.JSON == "" {
 		return nil, nil
 	}
-	_, keys, _, err := s.passkeys(ctx, user)
-	if KindOf(err) == NotFound {
-		return nil, nil
+	_, keys, _, err := s.passkeys(ctx, by.User)
+	return s.matchPasskey(by, by.User, keys, in), err
+}
+
+// matchPasskey returns the signature of one of a person's passkeys, nil when the answer is none. A
+// count that did not rise is refused and an audit event: another device holds the same key.
+func (s *Store) matchPasskey(by By, user ID, keys []passkey, in Answer) *signature {
+	if in.JSON == "" {
+		return nil
 	}
+	credential, err := s.check(user, keys, in)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	return s.matchPasskey(user, keys, in), nil
+	i := slices.IndexFunc(keys, func(k passkey) bool { return bytes.Equal(k.Credential, credential.ID) })
+	if credential.Authenticator.CloneWarning {
+		s.record(by.audit("passkey.clone", user.String()+" "+keys[i].id.String(), "refused"))
+		return nil
+	}
+	return &signature{keys[i], credential.Authenticator.SignCount}
 }
 
 // acceptSignature notes that a passkey was used: of two sign-ins with the same count, exactly one
-// gets through. A count that did not rise is refused and an audit event.
-func (s *Store) acceptSignature(by By, user ID, k *signature) error {
-	if k.clone {
-		s.record(by.audit("passkey.clone", user.String()+" "+k.id.String(), "refused"))
+// gets through.
+func (t *act) acceptSignature(user ID, k *signature) error {
+	rows, err := t.exec("UPDATE passkeys SET signs = ?, used_ms = ? WHERE id = ? AND user_id = ? AND signs = ?", k.count, t.now, k.id, user, k.signs)
+	if err == nil && rows != 1 {
 		return errSignIn
 	}
-	return s.useUp("UPDATE passkeys SET signs = ?, used_ms = ? WHERE id = ? AND user_id = ? AND signs = ?", k.count, s.now(), k.id, user, k.signs)
+	return err
 }

@@ -25,6 +25,7 @@ type sessionRow struct {
 	AuthMS    int64  `gorm:"column:auth_ms"`
 	SeenMS    int64  `gorm:"column:seen_ms"`
 	RevokedMS *int64 `gorm:"column:revoked_ms"`
+	News      []byte `gorm:"<-:false"` // kind 10 (device.go); empty when there are none
 }
 
 func (sessionRow) TableName() string { return "sessions" }
@@ -216,8 +217,8 @@ func (s *Store) session(ctx context.Context, hash [32]byte) (sessionRow, error) 
 	row, err := recall(ctx, s, s.shelves.sessions, hash, func() (row sessionRow, err error) {
 		row.TokenHash = hash[:]
 		err = s.reading(ctx, func(h *handle) error {
-			return noRow(h.QueryRowContext(ctx, "SELECT user_id, data, auth_ms, seen_ms FROM sessions WHERE token_hash = ? AND revoked_ms IS NULL", hash[:]).
-				Scan(&row.UserID, &row.Data, &row.AuthMS, &row.SeenMS), errSignedOut)
+			return noRow(h.QueryRowContext(ctx, "SELECT user_id, data, auth_ms, seen_ms, news FROM sessions WHERE token_hash = ? AND revoked_ms IS NULL", hash[:]).
+				Scan(&row.UserID, &row.Data, &row.AuthMS, &row.SeenMS, &row.News), errSignedOut)
 		})
 		return row, err
 	})

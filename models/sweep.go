@@ -109,5 +109,7 @@ func (s *Store) purge(ctx context.Context) error {
 		db.Delete(&sessionRow{}, "auth_ms <= ?", oldest).Error,
 		db.Delete(&registrationRow{}, "expires_ms <= ?", s.now()).Error,
 		db.Exec("DELETE FROM tokens WHERE expires_ms <= ? AND used_ms IS NULL", s.now()).Error,
+		db.Exec("DELETE FROM attempts WHERE failures = 0 AND last_ms <= ?", s.o.Now().Add(-attemptsIdle).UnixMilli()).Error,
+		s.forgetOldDevices(ctx),
 	)
 }

@@ -23,6 +23,25 @@ type Shell struct {
 	Me     *Person // nil when nobody is signed in
 	Admin  bool    // the reader administers the server
 	Notice string  // one sentence shown once at the top of the page; empty for none
+
+	Arrival *Arrival // shown once after a sign-in; nil for nothing
+	News    []News   // of this session, until it is dismissed; oldest first
+}
+
+// Arrival is what somebody who has just signed in should know.
+type Arrival struct {
+	Failures int       // tries that failed since the sign-in before
+	Guessed  int       // of them with the right password
+	Since    time.Time // of the first
+	Last     time.Time // the sign-in before; zero when there was none
+	LastFrom string    // its address
+}
+
+// News tells of a sign-in on a device that was not known.
+type News struct {
+	At      time.Time
+	Address string
+	Browser string // "Firefox on Linux"
 }
 
 // Person is somebody as other members may see them: never an email address.
