@@ -134,7 +134,7 @@ func sameStructure(t *testing.T, what, hostile, harmless string) {
 	checkMarkup(t, what, hostile)
 }
 
-func TestAMessageIsOnlyEverText(t *testing.T) { // T33, both originals
+func TestAMessageIsOnlyEverText_T33(t *testing.T) { // T33, both originals
 	t.Parallel()
 	o := openOffice(t)
 	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")
@@ -200,7 +200,7 @@ func TestAMessageIsOnlyEverText(t *testing.T) { // T33, both originals
 	refreshed.next("the newest page", func(e event) bool { return len(e.bodies()) == 40 })
 }
 
-func TestARefusedMessageComesBackAsText(t *testing.T) { // T33: error
+func TestARefusedMessageComesBackAsText_T33(t *testing.T) { // T33: error
 	t.Parallel()
 	o := openOffice(t, func(s *settings) { s.scale = 100 })
 	ada := o.register("ada", "Ada Lovelace")
@@ -220,7 +220,7 @@ func TestARefusedMessageComesBackAsText(t *testing.T) { // T33: error
 	}
 }
 
-func TestANameIsOnlyEverText(t *testing.T) { // T33: full name, room name
+func TestANameIsOnlyEverText_T33(t *testing.T) { // T33: full name, room name
 	t.Parallel()
 	o := openOffice(t, func(s *settings) { s.scale = 100 })
 	names := []string{
@@ -284,7 +284,7 @@ func textOf(markup string) string {
 	return text(root)
 }
 
-func TestWhatAFormRefusesComesBackAsText(t *testing.T) { // T33: error
+func TestWhatAFormRefusesComesBackAsText_T33(t *testing.T) { // T33: error
 	t.Parallel()
 	o := openOffice(t, func(s *settings) { s.scale = 100 })
 	ada := o.register("ada", "Ada Lovelace")

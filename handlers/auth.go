@@ -19,7 +19,7 @@ func (a *App) registerPage(c echo.Context) error {
 }
 
 func (a *App) registerForm() views.Register {
-	return views.Register{TokenRequired: a.o.Registration == "invite", Closed: a.o.Registration == "closed"}
+	return views.Register{Registration: a.o.Registration}
 }
 
 func (a *App) register(c echo.Context) error {
@@ -50,7 +50,7 @@ func (a *App) tryRegister(c echo.Context, r models.Registration) (models.ID, err
 	case a.o.Registration == "closed":
 		return models.ID{}, &models.Error{Kind: models.Denied, Msg: "Nobody can register here at the moment. Ask the person who runs this server."}
 	case a.o.Registration == "invite" && r.Token == "":
-		return models.ID{}, &models.Error{Kind: models.Invalid, Field: "token", Msg: "Only somebody with a set-up link can register here. Paste the link."}
+		return models.ID{}, &models.Error{Kind: models.Invalid, Field: "token", Msg: "Only somebody with an invitation or a set-up link can register here. Paste the link."}
 	}
 	if err := a.limits.registrations.take(addressKey(c)); err != nil {
 		return models.ID{}, err
@@ -171,7 +171,7 @@ func (a *App) loginPage(c echo.Context) error {
 }
 
 func (a *App) loginForm(c echo.Context) views.Login {
-	return views.Login{Open: a.o.Registration != "closed", Passkeys: site(c).HasPasskeys()}
+	return views.Login{Registration: a.o.Registration, Passkeys: site(c).HasPasskeys()}
 }
 
 func (a *App) login(c echo.Context) error {

@@ -54,7 +54,7 @@ func (b *tab) complainedOf(part string) bool {
 	return slices.ContainsFunc(b.complaints, func(c string) bool { return strings.Contains(c, part) })
 }
 
-func TestBrowserTwoPeopleMeetThroughALinkAndTalk(t *testing.T) {
+func TestBrowserTwoPeopleMeetThroughALinkAndTalk_T32(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, quick)
 	ada, grace := o.browser("ada"), o.browser("grace")

@@ -28,14 +28,12 @@ func TestBrowserAPasskeyIsMadeAndLogsIn(t *testing.T) {
 	b.expectStatus(401, "/session") // the page asks when its session has ended with the logout
 	b.open("/account/passkeys")
 	b.at("/account/passkeys")
-	b.shot("add")
 
 	b.click("passkey-step button") // a name is missing
 	b.fill("#name", "My phone")
 	b.press("\r")
 	b.exists(".passkeys li")
 	b.exists(".notice")
-	b.shot("list")
 	if got := b.text(".passkey-name"); got != "My phone" {
 		t.Errorf("the list says %q", got)
 	}
@@ -47,11 +45,9 @@ func TestBrowserAPasskeyIsMadeAndLogsIn(t *testing.T) {
 	if b.value("#name") != "My phone again" {
 		t.Error("the name is lost")
 	}
-	b.shot("known")
 
 	b.click("#logout")
 	b.at("/login")
-	b.shot("login")
 	b.fill("#username", "ada")
 	b.fill("#password", "wrong lantern over the harbour")
 	b.expectStatus(422, "/login")
@@ -66,12 +62,10 @@ func TestBrowserAPasskeyIsMadeAndLogsIn(t *testing.T) {
 	// It confirms what matters, too.
 	b.open("/sudo?next=/account/passkeys")
 	b.fill("#password", password)
-	b.shot("sudo")
 	b.click("passkey-step button")
 	b.at("/account/passkeys")
 
 	b.click(".remove summary")
-	b.shot("remove")
 	b.click(".remove button")
 	b.until("the empty list", `!document.querySelector(".passkeys") && document.querySelector(".notice")`)
 	b.click("#logout")
@@ -94,7 +88,6 @@ func TestBrowserWhoHasNoPasskeyAtHandTypesACode(t *testing.T) {
 	b.fill("#password", password)
 	b.click("passkey-step button")
 	b.exists("[data-trouble=unused]:not([hidden])")
-	b.shot("unused")
 	b.fill("#code", ada.code())
 	b.click("#login button.primary")
 	b.at("/rooms")

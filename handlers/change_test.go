@@ -347,7 +347,7 @@ var changeRoutes = []struct {
 	{"GET", "/messages/5", nil}, {"GET", "/messages/5/delete", nil}, {"PUT", "/messages/5", fields{}}, {"DELETE", "/messages/5", nil}, {"HEAD", "/settings", nil}, {"HEAD", "/messages/5/edit", nil},
 }
 
-func TestTheNewAddressesShowAStrangerNoRoom(t *testing.T) { // R62, T37
+func TestTheNewAddressesShowAStrangerNoRoom_T37(t *testing.T) { // R62, T37
 	t.Parallel()
 	o := openOffice(t, quick)
 	ada, eve, once := o.register("ada", "Ada Lovelace"), o.register("eve", "Eve Moneypenny"), o.register("grace", "Grace Hopper")
@@ -386,7 +386,7 @@ func TestTheNewAddressesShowAStrangerNoRoom(t *testing.T) { // R62, T37
 	}
 }
 
-func TestNothingIsChangedByReading(t *testing.T) { // T28, R35
+func TestNothingIsChangedByReading_T28(t *testing.T) { // T28, R35
 	t.Parallel()
 	o := openOffice(t, quick)
 	ada := o.register("ada", "Ada Lovelace")
@@ -412,7 +412,7 @@ func TestNothingIsChangedByReading(t *testing.T) { // T28, R35
 	}
 }
 
-func TestAnEditedMessageIsOnlyEverText(t *testing.T) { // T33
+func TestAnEditedMessageIsOnlyEverText_T33(t *testing.T) { // T33
 	t.Parallel()
 	o := openOffice(t, quick)
 	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")

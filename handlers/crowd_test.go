@@ -285,7 +285,7 @@ func (p *person) feedPath(r room) string {
 	return r.path("/feed?after=" + found[1] + "&log=" + found[2])
 }
 
-func TestTwoHundredWhoNeverReadDelayNobodyAndLeaveNothingBehind(t *testing.T) { // R55, issue 4
+func TestTwoHundredWhoNeverReadDelayNobodyAndLeaveNothingBehind_T61(t *testing.T) { // R55, issue 4
 	t.Parallel()
 	const readers, deafOnes = 50, 200
 	o := openOffice(t, func(s *settings) { s.scale, s.hub.Limits = 100, crowded })
@@ -422,7 +422,7 @@ const eachHolds = 512 << 10
 const kept = 16 << 20
 
 // Not in parallel with others: it measures the heap of the whole process.
-func TestAFloodOfTheLargestMessagesIsHeardAndTakesBoundedMemory(t *testing.T) { // R55, issue 4
+func TestAFloodOfTheLargestMessagesIsHeardAndTakesBoundedMemory_T61(t *testing.T) { // R55, issue 4
 	const quick, slow, deafOnes, posters, messages = 10, 5, 30, 8, 190 // fewer than the 200 that a refresh would skip
 	o := openOffice(t, func(s *settings) { s.scale, s.hub.Limits = 1000, crowded })
 	w := o.wire(nil)

@@ -33,7 +33,7 @@ func (p *person) still(r room, bodies ...string) {
 	}
 }
 
-func TestNothingIsDestroyedWithoutPasswordAndCode(t *testing.T) { // R33
+func TestNothingIsDestroyedWithoutPasswordAndCode_T26(t *testing.T) { // R33
 	t.Parallel()
 	o := openOffice(t, quick)
 	ada := o.register("ada", "Ada Lovelace")
@@ -124,7 +124,7 @@ func TestAConfirmationGivesANewSessionAndItsStreamsComeBack(t *testing.T) { // R
 	ada.post(r.path("/destroy"), nil).wantRedirect("/rooms")
 }
 
-func TestAConfirmationLastsTenMinutes(t *testing.T) { // R33
+func TestAConfirmationLastsTenMinutes_T26(t *testing.T) { // R33
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -200,7 +200,7 @@ func TestAConfirmationLeadsNowhereElse(t *testing.T) { // R37
 	ada.confirm(r.path("/settings")).wantRedirect(r.path("/settings"))
 }
 
-func TestOnlyTheOwnerSeesTheSettingsAndDestroys(t *testing.T) { // R61
+func TestOnlyTheOwnerSeesTheSettingsAndDestroys_T38(t *testing.T) { // R61
 	t.Parallel()
 	o := openOffice(t, quick)
 	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")

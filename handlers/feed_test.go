@@ -38,7 +38,7 @@ func (l *listener) sessionEnd(within time.Duration) (before []event) {
 	return rest[:len(rest)-1]
 }
 
-func TestWhoLeavesHearsNothingThatIsSaidAfterwards(t *testing.T) { // T40, R63
+func TestWhoLeavesHearsNothingThatIsSaidAfterwards_T40(t *testing.T) { // T40, R63
 	t.Parallel()
 	o := openOffice(t, func(s *settings) { s.scale = 100 })
 	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")
@@ -111,7 +111,7 @@ func TestEveryStreamOfALeaverEndsAndOtherRoomsGoOn(t *testing.T) {
 	hersElsewhere.message("She is still here")
 }
 
-func TestAFeedResumesWhereverItsListenerSaysItStands(t *testing.T) { // T42
+func TestAFeedResumesWhereverItsListenerSaysItStands_T42(t *testing.T) { // T42
 	t.Parallel()
 	o := openOffice(t, func(s *settings) { s.scale = 100 })
 	ada := o.register("ada", "Ada Lovelace")
@@ -480,7 +480,7 @@ func (p *person) stall(r room, protocol string) net.Conn {
 	return conn
 }
 
-func TestAStalledReaderIsCutAndNobodyWaitsForIt(t *testing.T) { // R55, T61
+func TestAStalledReaderIsCutAndNobodyWaitsForIt_T61(t *testing.T) { // R55, T61
 	t.Parallel()
 	o := openOffice(t, func(s *settings) { s.scale = 100 })
 	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")

@@ -71,6 +71,8 @@ func New(o Options) *App {
 	anyone.post("/login/passkey", a.askAtLogin)
 	anyone.get("/login/enrol", a.enrolPage)
 	anyone.post("/login/enrol", a.enrol)
+	anyone.get("/reset", a.resetPage)
+	anyone.post("/reset", a.reset)
 	anyone.post("/logout", a.logout)
 	anyone.get("/join", a.joinPage)
 
@@ -93,6 +95,17 @@ func New(o Options) *App {
 
 	admin := routes{e, "", []echo.MiddlewareFunc{a.visited, a.signedIn, administrator}}
 	admin.get("/admin", a.overview)
+	admin.get("/admin/people", a.peoplePage)
+	admin.get(personRoute, a.personPage)
+	admin.post(personRoute+"/promote", a.sudo(personRoute, a.operate(a.o.Store.Promote, "%s is an administrator now.")))
+	admin.post(personRoute+"/demote", a.sudo(personRoute, a.operate(a.o.Store.Demote, "%s is no administrator any more.")))
+	admin.post(personRoute+"/disable", a.sudo(personRoute, a.operate(a.o.Store.Disable, "%s is signed out everywhere and cannot sign in.")))
+	admin.post(personRoute+"/enable", a.sudo(personRoute, a.operate(a.o.Store.Enable, "%s can sign in again.")))
+	admin.post(personRoute+"/sessions", a.sudo(personRoute, a.operate(a.o.Store.EndSessions, "%s is signed out everywhere.")))
+	admin.post(personRoute+"/reset", a.sudo(personRoute, a.makeReset))
+	admin.get("/admin/invitations", a.invitationsPage)
+	admin.post("/admin/invitations", a.sudo("/admin/invitations", a.invite))
+	admin.post("/admin/invitations/:invitation/revoke", a.sudo("/admin/invitations", a.revokeInvitation))
 
 	room := routes{e, roomRoute, []echo.MiddlewareFunc{a.visited, a.signedIn, a.inRoom}}
 	room.get("", a.roomPage)

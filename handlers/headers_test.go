@@ -94,7 +94,7 @@ func checkMarkup(t *testing.T, what, page string) {
 	}
 }
 
-func TestEveryAnswerHasTheHeadersAndNoPageHasScriptInIt(t *testing.T) { // T31, T36
+func TestEveryAnswerHasTheHeadersAndNoPageHasScriptInIt_T31_T36(t *testing.T) { // T31, T36
 	t.Parallel()
 	o := openOffice(t)
 	ada, nobody := o.register("ada", "Ada Lovelace"), o.visitor()
@@ -169,7 +169,7 @@ func TestEveryAnswerHasTheHeadersAndNoPageHasScriptInIt(t *testing.T) { // T31, 
 	}
 }
 
-func TestStaticFilesAreKeptForEverAndCarryTheSameHeaders(t *testing.T) {
+func TestStaticFilesAreKeptForEverAndCarryTheSameHeaders_T31(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t)
 	nobody := o.visitor()
@@ -183,7 +183,7 @@ func TestStaticFilesAreKeptForEverAndCarryTheSameHeaders(t *testing.T) {
 	}
 }
 
-func TestTheFeedCarriesTheSameHeadersAndIsNotCompressed(t *testing.T) {
+func TestTheFeedCarriesTheSameHeadersAndIsNotCompressed_T31(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -234,7 +234,7 @@ func (p *person) speak(protocols ...string) {
 	p.client.Transport = transport
 }
 
-func TestOnlyOurOwnNamesAreServed(t *testing.T) { // T30
+func TestOnlyOurOwnNamesAreServed_T30(t *testing.T) { // T30
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-func TestABodyOfMoreThan64KiBChangesNothing(t *testing.T) { // R52, T62
+func TestABodyOfMoreThan64KiBChangesNothing_T62(t *testing.T) { // R52, T62
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -67,7 +67,7 @@ func (endless) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestAnOddBodyIsNoForm(t *testing.T) { // T62
+func TestAnOddBodyIsNoForm_T62(t *testing.T) { // T62
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -143,7 +143,7 @@ func TestWhoPostsTooFastIsToldToWaitAndLosesNothing(t *testing.T) { // R54
 	}
 }
 
-func TestNobodyMakesMoreThanTwentyRoomsAnHour(t *testing.T) { // R54, T62
+func TestNobodyMakesMoreThanTwentyRoomsAnHour_T62(t *testing.T) { // R54, T62
 	t.Parallel()
 	o := openOffice(t)
 	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")

@@ -54,7 +54,7 @@ func (p *person) out() {
 	p.get("/rooms", htmx...).want(http.StatusUnauthorized)
 }
 
-func TestAWrongPasswordLeavesNothingBehindThatOpensADoor(t *testing.T) { // T1, the first original
+func TestAWrongPasswordLeavesNothingBehindThatOpensADoor_T1(t *testing.T) { // T1, the first original
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -72,7 +72,7 @@ func TestAWrongPasswordLeavesNothingBehindThatOpensADoor(t *testing.T) { // T1, 
 	ada.get("/rooms").want(200)
 }
 
-func TestTheSecondFactorOfARegistrationCannotBeSkipped(t *testing.T) { // T2, the first original
+func TestTheSecondFactorOfARegistrationCannotBeSkipped_T2(t *testing.T) { // T2, the first original
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -136,7 +136,7 @@ func same(a *answer, typed string) string {
 	return b.String()
 }
 
-func TestALoginFailsTheSameWayWhateverIsWrong(t *testing.T) { // T11
+func TestALoginFailsTheSameWayWhateverIsWrong_T11(t *testing.T) { // T11
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -200,7 +200,7 @@ func TestSomebodyUnknownCostsTheServerTheSameWork(t *testing.T) { // R19
 	}
 }
 
-func TestACodeWorksOnce(t *testing.T) { // T3
+func TestACodeWorksOnce_T3(t *testing.T) { // T3
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -211,7 +211,7 @@ func TestACodeWorksOnce(t *testing.T) { // T3
 	o.visitor().post("/login", ada.credentials(code[:3]+" "+code[3:])).want(422)
 }
 
-func TestOnlyTheNeighbouringTimeStepsAreAccepted(t *testing.T) { // T5
+func TestOnlyTheNeighbouringTimeStepsAreAccepted_T5(t *testing.T) { // T5
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -231,7 +231,7 @@ func TestOnlyTheNeighbouringTimeStepsAreAccepted(t *testing.T) { // T5
 	o.visitor().post("/login", ada.credentials(ada.codeAt(0))).want(422) // older than one that was used
 }
 
-func TestARecoveryCodeWorksOnceAndOnlyWithThePassword(t *testing.T) { // T9
+func TestARecoveryCodeWorksOnceAndOnlyWithThePassword_T9(t *testing.T) { // T9
 	t.Parallel()
 	o := openOffice(t)
 	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")
@@ -247,7 +247,7 @@ func TestARecoveryCodeWorksOnceAndOnlyWithThePassword(t *testing.T) { // T9
 	o.visitor().post("/login", ada.credentials(ada.recovery[1])).wantRedirect("/login/enrol")
 }
 
-func TestARecoveryCodeLeadsToANewAuthenticatorOnly(t *testing.T) { // T10
+func TestARecoveryCodeLeadsToANewAuthenticatorOnly_T10(t *testing.T) { // T10
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -292,7 +292,7 @@ func TestARecoveryCodeLeadsToANewAuthenticatorOnly(t *testing.T) { // T10
 	o.visitor().post("/login", lost.credentials(lost.code())).wantRedirect("/rooms")
 }
 
-func TestBadPasswordsAreRefusedBesideTheirField(t *testing.T) { // T17
+func TestBadPasswordsAreRefusedBesideTheirField_T17(t *testing.T) { // T17
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -337,7 +337,7 @@ func TestBadPasswordsAreRefusedBesideTheirField(t *testing.T) { // T17
 	}
 }
 
-func TestTheCookieOfASessionIsBoundToThisServerAndTheBrowsersLife(t *testing.T) { // T19
+func TestTheCookieOfASessionIsBoundToThisServerAndTheBrowsersLife_T19(t *testing.T) { // T19
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -360,7 +360,7 @@ func TestTheCookieOfASessionIsBoundToThisServerAndTheBrowsersLife(t *testing.T) 
 	}
 }
 
-func TestAPlantedSessionIsNeverTheOneAfterTheLogin(t *testing.T) { // T20
+func TestAPlantedSessionIsNeverTheOneAfterTheLogin_T20(t *testing.T) { // T20
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -403,7 +403,7 @@ func TestEveryStepThatChangesWhoSomebodyIsGivesANewSession(t *testing.T) { // R2
 	ada.get("/rooms").want(200)
 }
 
-func TestALoggedOutCookieIsDead(t *testing.T) { // T21
+func TestALoggedOutCookieIsDead_T21(t *testing.T) { // T21
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -470,7 +470,7 @@ func (p *person) slowPost(path string, f fields) (finish func() int) {
 	}
 }
 
-func TestASlowPostDoesNotReviveASessionThatEndedMeanwhile(t *testing.T) { // T21, P1
+func TestASlowPostDoesNotReviveASessionThatEndedMeanwhile_T21(t *testing.T) { // T21, P1
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -498,7 +498,7 @@ func TestASlowPostDoesNotReviveASessionThatEndedMeanwhile(t *testing.T) { // T21
 	}
 }
 
-func TestAnIdleSessionEndsAndItsStreamSaysSo(t *testing.T) { // T24
+func TestAnIdleSessionEndsAndItsStreamSaysSo_T24(t *testing.T) { // T24
 	t.Parallel()
 	o := openOffice(t, func(s *settings) { s.idle = 3 * time.Second })
 	ada := o.visitor()
@@ -521,7 +521,7 @@ func TestAnIdleSessionEndsAndItsStreamSaysSo(t *testing.T) { // T24
 	ada.out()
 }
 
-func TestNoActivityCarriesASessionBeyondItsLifetime(t *testing.T) { // T25
+func TestNoActivityCarriesASessionBeyondItsLifetime_T25(t *testing.T) { // T25
 	t.Parallel()
 	o := openOffice(t, func(s *settings) { s.idle, s.lifetime = time.Hour, 5*time.Second })
 	ada := o.visitor()
@@ -710,7 +710,7 @@ func TestAPasswordInTheAddressIsNoPassword(t *testing.T) { // P11
 	}
 }
 
-func TestManyLoginsAtOnceAreQueuedAndOtherPagesStayFast(t *testing.T) { // R20, T16
+func TestManyLoginsAtOnceAreQueuedAndOtherPagesStayFast_T16(t *testing.T) { // R20, T16
 	o := openOffice(t, func(s *settings) { s.fullHashes = true }) // not in parallel with others: it measures
 	ada := o.register("ada", "Ada Lovelace")
 	r := ada.createRoom("Engine room")

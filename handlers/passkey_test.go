@@ -13,6 +13,8 @@ func TestAPasskeyStandsInForTheCode(t *testing.T) {
 	phone := ada.addsPasskey("My phone")
 	key := ada.addsPasskey("Key on the ring")
 	page := ada.get("/account/passkeys").want(200).contains("My phone").contains("Key on the ring").contains("not used yet").contains("localhost")
+	checkMarkup(t, "the page", page.body)
+	checkMarkup(t, "a challenge", o.visitor().post("/login/passkey", nil, htmx...).want(200).body)
 	if n := len(elements(page.id("main"), func(n *nodeT) bool { return strings.HasSuffix(attr(n, "action"), "/remove") })); n != 2 {
 		t.Errorf("%d passkeys can be removed", n)
 	}

@@ -81,7 +81,7 @@ var roomRoutes = []struct {
 	{"OPTIONS", "", nil}, {"GET", "/nothing", nil}, {"POST", "/messages/5", fields{"body": "Changed"}}, {"POST", "/messages/5/delete", fields{}},
 }
 
-func TestARoomLooksToAStrangerLikeNoRoomAtAll(t *testing.T) { // T37
+func TestARoomLooksToAStrangerLikeNoRoomAtAll_T37(t *testing.T) { // T37
 	t.Parallel()
 	o := openOffice(t)
 	ada, eve, once := o.register("ada", "Ada Lovelace"), o.register("eve", "Eve Moneypenny"), o.register("grace", "Grace Hopper")
@@ -133,7 +133,7 @@ func TestARoomLooksToAStrangerLikeNoRoomAtAll(t *testing.T) { // T37
 	}
 }
 
-func TestNoFieldOfTheClientDecidesWhoWroteWhatWhen(t *testing.T) { // T43, the second original
+func TestNoFieldOfTheClientDecidesWhoWroteWhatWhen_T43(t *testing.T) { // T43, the second original
 	t.Parallel()
 	o := openOffice(t)
 	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")
@@ -171,7 +171,7 @@ func TestNoFieldOfTheClientDecidesWhoWroteWhatWhen(t *testing.T) { // T43, the s
 	}
 }
 
-func TestWhatChangesSomethingIsNotDoneByReading(t *testing.T) { // T28
+func TestWhatChangesSomethingIsNotDoneByReading_T28(t *testing.T) { // T28
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -202,7 +202,7 @@ func TestWhatChangesSomethingIsNotDoneByReading(t *testing.T) { // T28
 	}
 }
 
-func TestOnlyOurOwnPagesMayChangeAnything(t *testing.T) { // T27
+func TestOnlyOurOwnPagesMayChangeAnything_T27(t *testing.T) { // T27
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.register("ada", "Ada Lovelace")
@@ -364,7 +364,7 @@ func TestAMessageIsCheckedAndARefusedOneIsKept(t *testing.T) { // R53
 	}
 }
 
-func TestNothingIsStoredOrLoggedInClear(t *testing.T) { // T18, T45, R72
+func TestNothingIsStoredOrLoggedInClear_T18_T45(t *testing.T) { // T18, T45, R72
 	t.Parallel()
 	o := openOffice(t)
 	ada := o.visitor()

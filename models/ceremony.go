@@ -129,10 +129,12 @@ func create(party *webauthn.WebAuthn, h holder, in Answer) (*webauthn.Credential
 	if err != nil {
 		return nil, err
 	}
-	// No statement about the device was asked for. One that comes all the same may be the device's
-	// own; long chains of certificates are not looked at.
-	if f := protocol.AttestationFormat(parsed.Response.AttestationObject.Format); f != protocol.AttestationFormatNone && f != protocol.AttestationFormatPacked {
-		return nil, errors.New("a statement of the kind " + strconv.Quote(string(f)))
+	// No statement about the device was asked for. The one that may come all the same is made with
+	// the new key itself; nobody's certificates are looked at here.
+	statement := parsed.Response.AttestationObject
+	_, chain := statement.AttStatement["x5c"]
+	if f := protocol.AttestationFormat(statement.Format); f != protocol.AttestationFormatNone && (f != protocol.AttestationFormatPacked || chain) {
+		return nil, errors.New("a statement of the kind " + strconv.Quote(statement.Format))
 	}
 	return party.CreateCredential(h, webauthn.SessionData{
 		Challenge: in.Challenge, UserID: h.handle, UserVerification: protocol.VerificationPreferred, CredParams: algorithms,

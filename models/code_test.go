@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestAThousandRoomCodesAreRandomAndNoTwoAlike(t *testing.T) {
+func TestAThousandRoomCodesAreRandomAndNoTwoAlike_T45(t *testing.T) {
 	t.Parallel()
 	a := openArchive(t)
 	ada, grace := a.user("ada", "Ada Lovelace"), a.user("grace", "Grace Hopper")

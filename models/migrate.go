@@ -183,6 +183,7 @@ ALTER TABLE tokens ADD COLUMN most INTEGER NOT NULL DEFAULT 1;         -- how of
 ALTER TABLE tokens ADD COLUMN uses INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tokens ADD COLUMN revoked_ms INTEGER;
 ALTER TABLE tokens ADD COLUMN seal BLOB NOT NULL DEFAULT x'';          -- keyed hash over its terms: purpose, user, expiry, most
+ALTER TABLE registrations DROP COLUMN token;                           -- stands in the sealed profile
 ALTER TABLE sessions ADD COLUMN news BLOB;                             -- names a session that began on a new device, until the person has seen it
 ALTER TABLE rooms ADD COLUMN history INTEGER NOT NULL DEFAULT 0;       -- 0: newcomers see all; 1: from when they joined
 ALTER TABLE rooms ADD COLUMN history_n INTEGER NOT NULL DEFAULT 0;     -- the log entry that set it

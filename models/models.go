@@ -27,6 +27,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -72,7 +73,8 @@ type Store struct {
 	alarm    alarm
 	throttle throttle
 	answered answered
-	life     context.Context // until Close; of the background work that the store itself does
+	url      atomic.Pointer[string] // where this server is reached; nil: none runs
+	life     context.Context        // until Close; of the background work that the store itself does
 	stop     context.CancelFunc
 	tasks    sync.WaitGroup
 
@@ -102,6 +104,7 @@ func newStore(o Options) *Store {
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
 	s.shelves = newShelves()
+	s.ledger.filled = make(chan struct{})
 	return s
 }
 
@@ -146,12 +149,11 @@ func Open(o Options) (*Store, error) {
 // Nothing in it is changed, and the store can do nothing else.
 func OpenToRead(o Options) (*Store, error) {
 	s := newStore(o)
-	path := filepath.Join(s.o.Dir, databaseName)
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("there is no database in %s: name its folder with --data", s.o.Dir)
+	if err := inUse(s.o.Dir); err != nil {
+		return nil, err
 	}
 	var err error
-	if err := s.openReaders(path); err != nil {
+	if err := s.openReaders(filepath.Join(s.o.Dir, databaseName)); err != nil {
 		return nil, err
 	}
 	check, err := checkValue(s.readPool())
@@ -170,6 +172,14 @@ func OpenToRead(o Options) (*Store, error) {
 	s.ledger.from = math.MaxUint64 // there is nothing but what stands there
 	s.life, s.stop = context.WithCancel(context.Background())
 	return s, nil
+}
+
+// inUse reports a folder in which there is nothing to open.
+func inUse(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, databaseName)); err != nil {
+		return fmt.Errorf("there is no database in %s: name its folder with --data", dir)
+	}
+	return nil
 }
 
 // Close answers what is already in the lane, writes the anchors, closes the database and

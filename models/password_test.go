@@ -12,7 +12,7 @@ import (
 	"unicode"
 )
 
-func TestPasswordsAreAcceptedOrRefusedWithASentence(t *testing.T) {
+func TestPasswordsAreAcceptedOrRefusedWithASentence_T17(t *testing.T) {
 	about := []string{"ada.lovelace", "Ada Lovelace", "Zoë", "chat.example.org", ""}
 	for name, c := range map[string]struct {
 		password string

@@ -311,6 +311,7 @@ const (
 	faultPasskey = "passkey"
 	faultSession = "session"
 	faultAudit   = "audit"
+	faultToken   = "token"
 )
 
 // checkHead compares where the database says that a log ends with what this process knows: a

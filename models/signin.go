@@ -124,7 +124,7 @@ func (s *Store) judge(ctx context.Context, y attempt, in SignIn) (Arrival, error
 	ctx = context.WithoutCancel(ctx) // from here on it counts, even when the person goes away
 	second := s.secondFactor(y.by, in, c)
 	right = right && c.known
-	if !right || c.disabled() || second == nil || y.locked && !second.recovery {
+	if !right || c.account.disabled() || second == nil || y.locked && !second.recovery {
 		return Arrival{}, s.refuse(ctx, y, right && second == nil)
 	}
 	arrival, err := s.enter(ctx, y, c, second)
@@ -151,8 +151,6 @@ type claim struct {
 	last     number
 	lastFrom string
 }
-
-func (c claim) disabled() bool { return c.row.DisabledMS != nil || c.account.profile.DisabledMS > 0 }
 
 func (s *Store) claim(ctx context.Context, in SignIn) (c claim, err error) {
 	var damage error
@@ -221,7 +219,7 @@ func (s *Store) secondFactor(by By, in SignIn, c claim) *factor {
 	case key != nil:
 		return &factor{use: func(t *act, _ By) error { return t.acceptSignature(c.row.ID, key) }}
 	case c.spare != nil && c.account.codesStand:
-		return &factor{recovery: true, use: func(t *act, by By) error { return t.spend(by, c.row.ID, c.spare) }}
+		return &factor{recovery: true, use: func(t *act, by By) error { return t.spendCode(by, c.row.ID, c.spare) }}
 	}
 	return nil
 }
@@ -235,8 +233,8 @@ func (t *act) acceptStep(user ID, step int64) error {
 	return err
 }
 
-// spend uses a recovery code up.
-func (t *act) spend(by By, user ID, hash []byte) error {
+// spendCode uses a recovery code up.
+func (t *act) spendCode(by By, user ID, hash []byte) error {
 	return t.change(by, user, "recovery", func(a *account) error {
 		rows, err := t.exec("DELETE FROM recovery_codes WHERE user_id = ? AND hash = ?", user, hash)
 		if err == nil && (rows != 1 || !a.codesStand) {

@@ -219,7 +219,7 @@ func TestCredentialsDoNotMoveBetweenPeople(t *testing.T) {
 func (a *archive) rows(table string) string {
 	a.t.Helper()
 	copied := "kept_" + table
-	if _, err := a.intruder().Exec(fmt.Sprintf("CREATE TABLE %s AS SELECT * FROM %s", copied, table)); err != nil {
+	if _, err := a.intruder().Exec(fmt.Sprintf("DROP TABLE IF EXISTS %[1]s; CREATE TABLE %[1]s AS SELECT * FROM %[2]s", copied, table)); err != nil {
 		a.t.Fatal(err)
 	}
 	return copied

@@ -82,8 +82,7 @@ type Register struct {
 	Username, FullName, Email, Token Field
 	PasswordError                    string
 	Error                            string // about the whole form
-	TokenRequired                    bool   // only a set-up or invitation token lets anybody in
-	Closed                           bool   // nobody can register at all
+	Registration                     string // "open", "invite" (only a set-up link or an invitation lets anybody in) or "closed"
 }
 
 // Enrol shows a TOTP secret and asks for its first code. The registration uses it, and
@@ -104,11 +103,11 @@ type Recovery struct {
 
 // Login is the one form with user name, password and code.
 type Login struct {
-	Username string
-	Next     string // where to go afterwards; empty for the rooms
-	Error    string
-	Open     bool // registration is possible
-	Passkeys bool // one can stand in for the code
+	Username     string
+	Next         string // where to go afterwards; empty for the rooms
+	Error        string
+	Registration string // as in Register
+	Passkeys     bool   // one can stand in for the code
 }
 
 // Join is the page behind an invitation link. The code itself stands after the # of its
@@ -203,6 +202,60 @@ type Passkey struct {
 	ID, Name      string
 	Site          string // the name under which alone it works
 	Created, Used time.Time
+}
+
+// Reset sets a new password with the code of a link.
+type Reset struct {
+	Token         Field
+	PasswordError string
+	Error         string
+}
+
+// People is a page of the list of everybody who has an account.
+type People struct {
+	Query          string // what was searched for; empty for all
+	List           []Account
+	Count          int // on all pages
+	Page, Pages    int
+	Previous, Next string // addresses of the pages beside this one; empty for none
+}
+
+// Account is what an administrator sees of somebody, and may do.
+type Account struct {
+	ID        string
+	Person    Person
+	Email     string
+	Admin     bool
+	Damaged   bool // nobody can sign in to it
+	Myself    bool
+	Created   time.Time
+	LastLogin time.Time // zero: never
+	Disabled  time.Time // zero: not at all
+	Sessions  int
+	Rooms     int
+
+	Confirmed bool   // password and code were given a moment ago
+	ResetLink string // just made; shown this once
+	Error     string
+}
+
+// Invitations are the links with which people may register, and the form that makes one.
+type Invitations struct {
+	List         []Invitation
+	Uses, Hours  Field
+	Registration string // "open", "invite" or "closed"
+	Confirmed    bool   // password and code were given a moment ago
+	Link         string // just made; shown this once
+}
+
+// Invitation is one of them.
+type Invitation struct {
+	ID         string
+	By         Person
+	Created    time.Time
+	Expires    time.Time
+	Used, Most int
+	Ended      string // why it is good no more; empty while it is
 }
 
 // Actions is one message with what the reader may do to it.
