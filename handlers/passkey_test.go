@@ -30,7 +30,7 @@ func TestAPasskeyStandsInForTheCode(t *testing.T) {
 	ada.login().get("/rooms").want(200)
 }
 
-func TestAPasskeyIsNothingWithoutThePassword(t *testing.T) { // T11 with a passkey
+func TestAPasskeyIsNothingWithoutThePassword_T11(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, named)
 	ada, eve := o.register("ada", "Ada Lovelace"), o.register("eve", "Eve Moneypenny")
@@ -126,7 +126,7 @@ func TestAChallengeForOneThingConfirmsNothingElse(t *testing.T) {
 	ada.post("/account/passkeys", fields{"name": "Another", "passkey": newDevice(t).make(w, o.server.URL)}).want(422)
 }
 
-func TestAPasskeyIsMadeOnlyByWhoeverConfirmsBothFactors(t *testing.T) { // T26
+func TestAPasskeyIsMadeOnlyByWhoeverConfirmsBothFactors_T26(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, named)
 	ada := o.register("ada", "Ada Lovelace")
@@ -297,7 +297,7 @@ func TestChallengesAreThrottledByAddress(t *testing.T) {
 	}
 }
 
-func TestTheDatabaseHoldsNoPasskeyInClear(t *testing.T) { // T18
+func TestTheDatabaseHoldsNoPasskeyInClear_T18(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, named)
 	ada := o.register("ada", "Ada Lovelace")
