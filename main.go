@@ -3,6 +3,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -189,14 +190,21 @@ func (s serveCommand) Run(o options) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	go keeper.Watch(ctx)
+	note := func(c certs.Info) { store.NoteCertificate(context.Background(), c.CertSHA256, c.SPKISHA256, c.Own) }
+	go keeper.Watch(ctx, note)
 
 	server := handlers.NewServer(handlers.Options{
 		Store: store, Hub: hub, Log: logger, Serves: keeper.Serves, Registration: o.Registration,
-		SessionLifetime: o.SessionLifetime, LimitScale: o.LimitScale,
+		SessionLifetime: o.SessionLifetime, LimitScale: o.LimitScale, Version: version(),
+		Certificate: func() handlers.Certificate {
+			c := keeper.Info()
+			return handlers.Certificate{Fingerprint: c.CertSHA256, KeyFingerprint: c.SPKISHA256, Until: c.NotAfter, Names: c.Names, Own: c.Own}
+		},
 	})
 	server.TLSConfig = keeper.Config()
 	server.ErrorLog = log.New(io.Discard, "", 0) // browsers that do not know the certificate yet hang up; no news
+	store.Serving(version(), configuration(o, listener.Addr()))
+	note(keeper.Info())
 	failed := make(chan error, 1)
 	go func() { failed <- server.ServeTLS(listener, "", "") }()
 	urls := addresses(o, listener.Addr(), keeper.Info().Names)
@@ -213,6 +221,12 @@ func (s serveCommand) Run(o options) error {
 		}
 	}
 	return errors.Join(err, shutDown(server, store, logger))
+}
+
+// configuration is what the audit log keeps of the flags. None of them is a secret.
+func configuration(o options, listening net.Addr) string {
+	return fmt.Sprintf("addr %s, hosts %s, registration %s, limit-scale %d, session-idle %s, session-lifetime %s",
+		listening, cmp.Or(strings.Join(o.Host, " "), "none"), o.Registration, o.LimitScale, o.SessionIdle, o.SessionLifetime)
 }
 
 // shutDown ends the streams, lets requests finish for most of a second, and closes the database
@@ -404,9 +418,17 @@ func (e exportCommand) Run(o options) error {
 	}
 	text, err := models.ExportKey(forCommands(o), passphrase)
 	if err == nil {
+		tell(o, models.EventKeyExport)
 		fmt.Print(text)
 	}
 	return err
+}
+
+// tell lets the running server, if there is one, write down what a command has done beside it.
+func tell(o options, event string) {
+	if err := models.Tell(forCommands(o), event); err != nil {
+		fmt.Fprintln(os.Stderr, "conclave: the running server could not note this in its audit log:", err)
+	}
 }
 
 func (i importCommand) Run(o options) error {
@@ -448,6 +470,7 @@ func (b backupCommand) Run(o options) error {
 	if err := errors.Join(store.Backup(context.Background(), b.File), store.Close()); err != nil {
 		return err
 	}
+	tell(o, models.EventBackup)
 	fmt.Println("The backup is in", b.File, "and holds no key. Keep a copy of the key apart from it: conclave keys export")
 	return nil
 }
@@ -465,10 +488,14 @@ func (r restoreCommand) Run(o options) error {
 }
 
 func (versionCommand) Run() error {
-	version := "unknown version"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version + " " + info.GoVersion
-	}
-	fmt.Println("conclave", version)
+	fmt.Println("conclave", version())
 	return nil
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown version"
+	}
+	return info.Main.Version + " " + info.GoVersion
 }

@@ -48,7 +48,7 @@ func (a *App) register(c echo.Context) error {
 func (a *App) tryRegister(c echo.Context, r models.Registration) (models.ID, error) {
 	switch {
 	case a.o.Registration == "closed":
-		return models.ID{}, &models.Error{Kind: models.Denied, Msg: "Nobody can register here at the moment. Ask the person who runs this server."}
+		return models.ID{}, errClosed
 	case a.o.Registration == "invite" && r.Token == "":
 		return models.ID{}, &models.Error{Kind: models.Invalid, Field: "token", Msg: "Only somebody with an invitation or a set-up link can register here. Paste the link."}
 	}
@@ -57,6 +57,8 @@ func (a *App) tryRegister(c echo.Context, r models.Registration) (models.ID, err
 	}
 	return a.o.Store.Register(c.Request().Context(), r)
 }
+
+var errClosed = &models.Error{Kind: models.Denied, Msg: "You cannot register here at the moment. Ask the person who runs this server."}
 
 func (a *App) registerAgain(c echo.Context, r models.Registration, err error) error {
 	fault, ok := faults(err)
@@ -103,6 +105,9 @@ func (a *App) confirm(c echo.Context) error {
 	}
 	ctx := c.Request().Context()
 	id, _ := models.ParseID(a.sessions.GetString(ctx, keyPending))
+	if p, err := a.o.Store.Pending(ctx, id); err == nil && (a.o.Registration == "closed" || a.o.Registration == "invite" && !p.Invited) {
+		return errClosed // it was begun before that
+	}
 	user, codes, err := a.o.Store.Confirm(ctx, by(c), id, field("code"))
 	if models.KindOf(err) == models.Invalid {
 		e, formErr := a.pendingForm(c)

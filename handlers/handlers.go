@@ -29,6 +29,8 @@ type Options struct {
 	SessionLifetime time.Duration
 	LimitScale      int              // multiplies every count of the limits
 	Now             func() time.Time // nil: time.Now
+	Version         string
+	Certificate     func() Certificate // the one in use; nil: not known
 }
 
 // App answers HTTP requests.
@@ -38,6 +40,7 @@ type App struct {
 	sessions *scs.SessionManager
 	origins  *http.CrossOriginProtection
 	limits   limits
+	started  time.Time
 	reading  chan struct{} // full when as many streams read as may at once
 }
 
@@ -46,7 +49,7 @@ func New(o Options) *App {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &App{o: o, sessions: newSessions(o), origins: http.NewCrossOriginProtection(), limits: newLimits(o.LimitScale), reading: make(chan struct{}, readersAtOnce)}
+	a := &App{o: o, sessions: newSessions(o), origins: http.NewCrossOriginProtection(), limits: newLimits(o.LimitScale), started: o.Now(), reading: make(chan struct{}, readersAtOnce)}
 	o.Hub.Render(a.renderEvent)
 	e := echo.New()
 	a.routes = e
@@ -106,6 +109,11 @@ func New(o Options) *App {
 	admin.get("/admin/invitations", a.invitationsPage)
 	admin.post("/admin/invitations", a.sudo("/admin/invitations", a.invite))
 	admin.post("/admin/invitations/:invitation/revoke", a.sudo("/admin/invitations", a.revokeInvitation))
+	admin.get("/admin/rooms", a.roomTable)
+	admin.get("/admin/attempts", a.attemptsPage)
+	admin.post("/admin/attempts/lift", a.sudo("/admin/attempts", a.liftWait))
+	admin.get("/admin/audit", a.auditPage)
+	admin.post("/admin/audit/export", a.exportAudit)
 
 	room := routes{e, roomRoute, []echo.MiddlewareFunc{a.visited, a.signedIn, a.inRoom}}
 	room.get("", a.roomPage)

@@ -142,18 +142,24 @@ func TestALoginFailsTheSameWayWhateverIsWrong_T11(t *testing.T) { // T11
 	ada := o.register("ada", "Ada Lovelace")
 	for name, headers := range map[string][]string{"page": nil, "fragment": htmx} {
 		var first string
-		for what, f := range map[string]fields{
-			"somebody unknown":                 {"username": "bob", "password": password, "code": "123456"},
-			"a wrong password":                 {"username": "ada", "password": "wrong lantern over the harbour", "code": ada.code()},
-			"a wrong code":                     {"username": "ada", "password": password, "code": "000000"},
-			"a code of letters":                {"username": "ada", "password": password, "code": "QWERTY"},
-			"no code":                          {"username": "ada", "password": password, "code": ""},
-			"nothing but the name":             {"username": "ada"},
-			"an unknown recovery code":         {"username": "ada", "password": password, "code": "000000-000000-000000-000000"},
-			"a recovery code without password": {"username": "ada", "password": "", "code": ada.recovery[0]},
-			"a password of a kilobyte":         {"username": "ada", "password": strings.Repeat("x", 1024), "code": "123456"},
-			"a password that is no text":       {"username": "ada", "password": "\xff\xfe\x00", "code": "123456"},
+		for what, f := range map[string]func() fields{
+			"somebody unknown": func() fields { return fields{"username": "bob", "password": password, "code": "123456"} },
+			"a wrong password": func() fields {
+				return fields{"username": "ada", "password": "wrong lantern over the harbour", "code": ada.code()}
+			},
+			"a wrong code":                     func() fields { return ada.credentials("000000") },
+			"a code of letters":                func() fields { return ada.credentials("QWERTY") },
+			"no code":                          func() fields { return ada.credentials("") },
+			"nothing but the name":             func() fields { return fields{"username": "ada", "code": "000000"} },
+			"an unknown recovery code":         func() fields { return ada.credentials("000000-000000-000000-000000") },
+			"a recovery code without password": func() fields { return fields{"username": "ada", "password": "", "code": ada.recovery[0]} },
+			"a password of a kilobyte": func() fields {
+				return fields{"username": "ada", "password": strings.Repeat("x", 1024), "code": "123456"}
+			},
+			"a password that is no text": func() fields { return fields{"username": "ada", "password": "\xff\xfe\x00", "code": "123456"} },
 		} {
+			o.clock.advance(17 * time.Minute) // longer than anybody has to wait
+			f := f()
 			if headers != nil && len(f["code"]) != 6 {
 				continue // each is a hash; the fragment needs fewer
 			}
@@ -184,6 +190,7 @@ func TestSomebodyUnknownCostsTheServerTheSameWork(t *testing.T) { // R19
 	best := map[string]time.Duration{}
 	for range 3 { // in turns, so that a slow moment of this machine hits all
 		for what, f := range tries {
+			o.clock.advance(17 * time.Minute) // nobody has to wait
 			p := o.visitor()
 			p.get("/login") // the connection
 			start := time.Now()
@@ -343,11 +350,11 @@ func TestTheCookieOfASessionIsBoundToThisServerAndTheBrowsersLife_T19(t *testing
 	ada := o.register("ada", "Ada Lovelace")
 	answer := o.visitor().post("/login", ada.credentials(ada.code())).wantRedirect("/rooms")
 	c := answer.session()
-	if c == nil || len(answer.cookie) != 1 {
+	if c == nil || len(answer.cookie) != 2 { // the other one is the device's
 		t.Fatalf("the login sets %v", answer.cookie)
 	}
 	if !c.Secure || !c.HttpOnly || c.Path != "/" || c.SameSite != http.SameSiteLaxMode || c.Domain != "" || !c.Expires.IsZero() || c.MaxAge != 0 {
-		t.Errorf("the cookie is %s", answer.header.Get("Set-Cookie"))
+		t.Errorf("the cookie is %s", c)
 	}
 	if len(c.Value) < 43 { // 256 bits
 		t.Errorf("the token %q is too short", c.Value)
@@ -720,7 +727,7 @@ func TestManyLoginsAtOnceAreQueuedAndOtherPagesStayFast_T16(t *testing.T) { // R
 	var wait sync.WaitGroup
 	visitors := make([]*person, attempts)
 	for i := range visitors {
-		visitors[i] = o.visitor()
+		visitors[i] = o.visitorFrom(fmt.Sprintf("127.0.0.%d", 2+i%3)) // so that no address has too many failures
 	}
 	for i, p := range visitors {
 		wait.Go(func() {

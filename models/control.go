@@ -36,6 +36,8 @@ type reply struct {
 const (
 	CommandRotate     = "keys rotate"
 	CommandDestroyKey = "keys destroy"
+
+	commandTell = "tell" // see Tell
 )
 
 // perform carries a command out in this process.
@@ -49,6 +51,8 @@ func (s *Store) perform(ctx context.Context, r request) (string, error) {
 		return fmt.Sprintf("The key %s is destroyed. Copies of it that are kept elsewhere still open old backups.", r.Name), s.DestroyKey(ctx, r.Name)
 	case CommandUsers, CommandPromote, CommandDemote, CommandDisable, CommandEnable, CommandReset:
 		return s.userCommand(ctx, r.Command, r.Name)
+	case commandTell:
+		return "", s.told(ctx, r.Name)
 	}
 	return "", fmt.Errorf("this server does not know the command %q: it may be older than the program that asks", r.Command)
 }

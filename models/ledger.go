@@ -48,6 +48,14 @@ const (
 // handleOf names a keyed hash in the audit log: half of it, in hexadecimal digits.
 func handleOf(hash []byte) string { return hex.EncodeToString(hash[:16]) }
 
+// note takes over events that were committed a moment ago.
+func (s *Store) note(events []Audit, at int64) {
+	s.ledger.note(events, s.proofs.now(), at)
+	for _, e := range events {
+		s.tally.event(e, at)
+	}
+}
+
 // note takes over events that were committed at a tick.
 func (l *ledger) note(events []Audit, tick uint64, at int64) {
 	l.mu.Lock()
@@ -146,6 +154,7 @@ func (s *Store) readLedger(ctx context.Context) (map[ID]map[ID]int64, error) {
 		if n > s.ledger.from {
 			return // noted when it happened
 		}
+		s.tally.event(e, at)
 		if e.Event != eventSessionEnd || at > oldest {
 			s.ledger.note([]Audit{e}, 0, at)
 		}
@@ -157,8 +166,11 @@ func (s *Store) readLedger(ctx context.Context) (map[ID]map[ID]int64, error) {
 		}
 	}, func(n uint64, what string) {
 		whole = false
-		s.alarmOn(faultAudit, fmt.Sprintf("entry %d: %s", n, what))
+		s.auditFault(n, what)
 	})
+	if err == nil {
+		s.integrity.set(func(i *integrity) { i.audit.Checked = true })
+	}
 	if !whole || err != nil {
 		left = nil
 		s.ledger.mu.Lock()

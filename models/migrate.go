@@ -197,7 +197,8 @@ CREATE INDEX knocks_user ON knocks (user_id);
 DROP INDEX room_log_leaves;
 CREATE INDEX room_log_leaves ON room_log (room_id, n) WHERE op IN (3, 4, 5); -- whether somebody left, was removed or banned since
 CREATE INDEX audit_log_event ON audit_log (event, n);
-CREATE INDEX audit_log_actor ON audit_log (actor, n);
+CREATE INDEX audit_log_actor ON audit_log (actor, event, n);
+CREATE INDEX audit_log_object ON audit_log (object);   -- what was done to a person: it begins with the id
 `}
 
 // anchorsSince is the first schema whose databases always have anchors beside them.

@@ -55,32 +55,36 @@ type Options struct {
 
 // Store is an open data folder.
 type Store struct {
-	o        Options
-	lock     *flock.Flock
-	write    *gorm.DB // one connection besides the lane's
-	read     *gorm.DB // many, read only
-	readers  chan *handle
-	masters  masters
-	service  *cipher.Service
-	keys     *lru.Cache[keyID, *cipher.RoomKey]
-	chains   *lru.Cache[ID, *cipher.Chain]
-	hasher   *hasher
-	lane     *lane
-	proofs   proofs
-	ledger   ledger
-	shelves  shelves
-	watch    watch
-	alarm    alarm
-	throttle throttle
-	answered answered
-	url      atomic.Pointer[string] // where this server is reached; nil: none runs
-	life     context.Context        // until Close; of the background work that the store itself does
-	stop     context.CancelFunc
-	tasks    sync.WaitGroup
+	o         Options
+	lock      *flock.Flock
+	write     *gorm.DB // one connection besides the lane's
+	read      *gorm.DB // many, read only
+	readers   chan *handle
+	masters   masters
+	service   *cipher.Service
+	keys      *lru.Cache[keyID, *cipher.RoomKey]
+	chains    *lru.Cache[ID, *cipher.Chain]
+	hasher    *hasher
+	lane      *lane
+	proofs    proofs
+	ledger    ledger
+	tally     tally
+	sizes     sizes
+	integrity integrity
+	shelves   shelves
+	watch     watch
+	alarm     alarm
+	throttle  throttle
+	answered  answered
+	url       atomic.Pointer[string] // where this server is reached; nil: none runs
+	life      context.Context        // until Close; of the background work that the store itself does
+	stop      context.CancelFunc
+	tasks     sync.WaitGroup
 
 	anchorsMu   sync.Mutex
 	anchors     anchors
 	anchorsText []byte // as last written
+	serving     bool   // the audit log says that the server has started
 	upgraded    bool   // the database comes from a version that had no anchors
 }
 
@@ -105,6 +109,7 @@ func newStore(o Options) *Store {
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
 	s.shelves = newShelves()
 	s.ledger.filled = make(chan struct{})
+	s.tally = tally{opened: s.now(), posts: map[int64]int{}, logins: map[int64]int{}, refused: map[int64]int{}}
 	return s
 }
 
@@ -190,6 +195,9 @@ func (s *Store) Close() error {
 	}
 	s.stop()
 	s.tasks.Wait()
+	if s.serving {
+		s.record(Audit{Event: eventStop, Outcome: "done"})
+	}
 	return errors.Join(s.writeAnchors(context.Background()), s.closeFiles())
 }
 

@@ -1,10 +1,13 @@
 package models
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"gorm.io/gorm"
@@ -35,6 +38,7 @@ type proof struct {
 	destroyed bool
 	damage    string // what is wrong with the log itself: nothing may be added to it
 	harmed    bool   // something that the room shows failed verification
+	harm      string // the first such thing
 }
 
 // mark is an entry of a log, named by its number and its MAC.
@@ -271,12 +275,26 @@ func (p *proofs) status(room ID) (damage string, harmed bool) {
 	return r.damage, r.harmed || r.damage != ""
 }
 
+// harms lists the rooms in which something is damaged, in the order of their ids.
+func (p *proofs) harms() []Harm {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []Harm
+	for room, r := range p.rooms {
+		if r.harmed || r.damage != "" {
+			list = append(list, Harm{room, cmp.Or(r.damage, r.harm), r.damage != ""})
+		}
+	}
+	slices.SortFunc(list, func(a, b Harm) int { return bytes.Compare(a.Room[:], b.Room[:]) })
+	return list
+}
+
 // fault is damage that verification met: it is written down, once a minute for each place, and
 // shown in the room. Nothing is repaired.
 func (s *Store) fault(room ID, n uint64, class, what string) {
 	s.proofs.mu.Lock()
 	r := s.proofs.of(room)
-	r.harmed = true
+	r.harmed, r.harm = true, cmp.Or(r.harm, what)
 	if class == faultLog && r.damage == "" {
 		r.damage = what
 	}
@@ -333,6 +351,7 @@ func (s *Store) proveRooms(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		s.o.Log.Error("the rooms' logs could not be walked; pages prove only what they show", "error", err)
 	}
+	s.integrity.set(func(i *integrity) { i.rooms = len(rooms) })
 	for _, room := range rooms {
 		w := s.newWalker(room, func(n uint64, class, what string) { s.fault(room, n, class, what) })
 		if err := w.run(ctx, s.readPool()); ctx.Err() != nil {
@@ -345,6 +364,12 @@ func (s *Store) proveRooms(ctx context.Context) {
 			w.doubt(departed)
 			s.proofs.walked(w)
 		}
+		s.tally.walked(w.days)
+		s.integrity.set(func(i *integrity) { i.walked++ })
+	}
+	s.integrity.set(func(i *integrity) { i.finished = err == nil })
+	if err := s.measureAll(ctx); err != nil && ctx.Err() == nil {
+		s.o.Log.Error("the sizes of the rooms could not be counted", "error", err)
 	}
 }
 

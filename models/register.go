@@ -187,6 +187,7 @@ func (s *Store) vacant(db *gorm.DB, row registrationRow, r Registration) (admitt
 type Pending struct {
 	Username string
 	Secret   string // base 32
+	Invited  bool   // it came with a token
 }
 
 var errExpired = &Error{Kind: Conflict, Msg: "This registration has ended: it took over 15 minutes, or five codes were wrong. Nothing was stored. Start again."}
@@ -200,7 +201,7 @@ func (s *Store) Pending(ctx context.Context, id ID) (Pending, error) {
 	if row.Attempts >= registrationAttempts {
 		return Pending{}, errExpired
 	}
-	return Pending{Username: sealed.Account.Username, Secret: otpText.EncodeToString(secret)}, nil
+	return Pending{Username: sealed.Account.Username, Secret: otpText.EncodeToString(secret), Invited: sealed.Token != ""}, nil
 }
 
 func (s *Store) pending(db *gorm.DB, id ID) (row registrationRow, sealed sealedRegistration, secret []byte, err error) {

@@ -164,6 +164,9 @@ func (s *Store) TurnEpoch(ctx context.Context, m Membership) error {
 		if now.Role != Owner {
 			return &Error{Kind: Denied, Msg: "Only the owner can give the room a new key."}
 		}
+		if err := c.audit(m.By, "room.epoch", m.Room.String()); err != nil {
+			return err
+		}
 		return c.openEpoch(m.Room, m.User)
 	})
 }

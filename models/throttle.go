@@ -194,6 +194,30 @@ func (t *act) unlock(user ID) error {
 	return err
 }
 
+// sudoCounter counts failed confirmations: whoever holds a stolen session guesses no faster than a
+// stranger. A login forgets them.
+func (s *Store) sudoCounter(user ID) []counter {
+	return []counter{{waits: true, user: user, key: s.service.Index("attempts", "sudo "+user.String())}}
+}
+
+// confirmed writes down how a confirmation has ended.
+func (s *Store) confirmed(by By, guard []counter, outcome string) {
+	err := s.act(context.Background(), func(t *act) error {
+		if err := t.audit(by.audit("sudo", "", outcome)); err != nil {
+			return err
+		}
+		if outcome == "done" {
+			_, err := t.exec("DELETE FROM attempts WHERE key = ?", guard[0].key)
+			return err
+		}
+		_, err := t.count(guard[0], false)
+		return err
+	})
+	if err != nil {
+		s.o.Log.Error("a confirmation could not be written to the audit log", "error", err)
+	}
+}
+
 // addressCounters are the counters of an address, for one purpose. Nobody's own doing has none.
 func (s *Store) addressCounters(purpose, address string) []counter {
 	of := func(name string, most int) counter {

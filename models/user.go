@@ -69,12 +69,17 @@ func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string
 	if err := s.read.WithContext(ctx).Take(&row, "id = ? AND disabled_ms IS NULL", user).Error; err != nil {
 		return err
 	}
+	guard := s.sudoCounter(user)
+	if err := s.begin(ctx, guard); err != nil {
+		return err
+	}
+	defer s.throttle.end(guard)
 	right, err := s.passwordFits(ctx, row, true, password)
 	if err != nil {
 		return busy(err)
 	}
 	outcome := "refused"
-	defer func() { s.record(by.audit("sudo", "", outcome)) }()
+	defer func() { s.confirmed(by, guard, outcome) }()
 	secret, err := s.service.OpenTOTP(row.ID, row.TOTP)
 	if err != nil {
 		return errReauthenticate

@@ -42,6 +42,7 @@ type walker struct {
 	name      sealedBy
 	code      sealedBy
 	changed   map[uint64]mark
+	days      map[int64]int // posts from before the start of this process, by the day
 }
 
 // standing is a membership as the log tells it.
@@ -62,7 +63,7 @@ func (s *Store) newWalker(room ID, report func(n uint64, class, what string)) *w
 	chain := s.chain(room)
 	return &walker{
 		s: s, room: room, chain: chain, report: report, progress: func(uint64) {}, mac: chain.Genesis(),
-		keys: map[uint32]*cipher.RoomKey{}, members: map[ID]standing{}, standing: map[ID]mark{}, since: map[ID]int64{}, changed: map[uint64]mark{},
+		keys: map[uint32]*cipher.RoomKey{}, members: map[ID]standing{}, standing: map[ID]mark{}, since: map[ID]int64{}, changed: map[uint64]mark{}, days: map[int64]int{},
 	}
 }
 
@@ -188,6 +189,10 @@ func (w *walker) entry(ctx context.Context, tx *sql.Tx, e *Entry, destroyed bool
 	case OpEpoch:
 		if key := w.key(ctx, tx, e.Epoch); !destroyed && (key == nil || key.Commit() != e.Payload) {
 			w.report(e.N, faultKey, "the key of this epoch is missing, or not the one that was made")
+		}
+	case OpPost:
+		if e.Time < w.s.tally.opened {
+			w.days[e.Time/dayMS]++
 		}
 	case OpEdit, OpDelete:
 		w.changed[e.about()] = w.proven

@@ -206,9 +206,10 @@ func (l *lane) batch(jobs []*job) {
 		var entries []*Entry
 		for _, c := range held {
 			entries = append(entries, c.entries()...)
-			l.s.ledger.note(c.noted, l.s.proofs.now(), l.s.now())
+			l.s.note(c.noted, c.now)
 		}
 		l.s.proofs.advance(entries)
+		l.s.tally.entries(entries)
 		for _, e := range entries {
 			l.s.shelves.forget(e)
 		}

@@ -132,7 +132,7 @@ func InvitationsPage(s Shell, i Invitations) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 13, "<div class=\"table-box\"><table class=\"table\"><thead><tr><th scope=\"col\">Made by</th><th scope=\"col\">Made</th><th scope=\"col\">Runs out</th><th scope=\"col\">Used</th><th scope=\"col\">State</th></tr></thead> <tbody>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 13, "<div class=\"table-box\"><table class=\"table cards\"><thead><tr><th scope=\"col\">Made by</th><th scope=\"col\">Made</th><th scope=\"col\">Runs out</th><th scope=\"col\">Used</th><th scope=\"col\">State</th></tr></thead> <tbody>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
