@@ -186,7 +186,7 @@ func (a *App) login(c echo.Context) error {
 	}
 	arrival, err := a.o.Store.Authenticate(c.Request().Context(), by(c), models.SignIn{
 		Username: field("username"), Password: field("password"), Code: field("code"), Device: deviceOf(c),
-		Passkey: a.answer(c, forLogin, field("passkey")),
+		Passkey: a.passkeyAnswer(c, forLogin, field("passkey")),
 	})
 	if err != nil {
 		fault, ok := faults(err)

@@ -95,6 +95,7 @@ func New(o Options) *App {
 	member.get("/rooms", a.roomsPage)
 	member.post("/rooms", a.createRoom)
 	member.post("/rooms/join", a.joinRoom)
+	member.post("/rooms/knocks/:knock/withdraw", a.withdraw)
 
 	admin := routes{e, "", []echo.MiddlewareFunc{a.visited, a.signedIn, administrator}}
 	admin.get("/admin", a.overview)
@@ -129,6 +130,12 @@ func New(o Options) *App {
 	room.post("/leave", a.leaveRoom)
 	room.get("/proof", a.proofPage)
 	room.get("/settings", a.settingsPage)
+	room.post("/code", a.setCodeTerms)
+	room.post("/code/rotate", a.rotateCode)
+	room.post("/code/off", a.switchCode(true))
+	room.post("/code/on", a.switchCode(false))
+	room.post("/knocks/:username/admit", a.admit)
+	room.post("/knocks/:username/decline", a.decline)
 	room.post("/epoch", a.turnEpoch)
 	room.post("/destroy", a.sudo(roomRoute+"/settings", a.destroyRoom))
 	e.RouteNotFound("/*", echo.NotFoundHandler, a.visited)

@@ -30,14 +30,14 @@ func site(c echo.Context) models.Site {
 	return models.Site{Name: strings.ToLower(hostName(c)), Origin: "https://" + strings.ToLower(c.Request().Host)}
 }
 
-// keep puts a challenge into the session.
-func (a *App) keep(c echo.Context, purpose, challenge string) {
+// keepChallenge puts a challenge into the session.
+func (a *App) keepChallenge(c echo.Context, purpose, challenge string) {
 	until := a.o.Now().Add(models.ChallengeLife).UnixMilli()
 	a.sessions.Put(c.Request().Context(), keyChallenge, fmt.Sprint(purpose, " ", until, " ", challenge))
 }
 
-// answer joins what the browser sent with the challenge in the session, which is used up.
-func (a *App) answer(c echo.Context, purpose, json string) models.Answer {
+// passkeyAnswer joins what the browser sent with the challenge in the session, which is used up.
+func (a *App) passkeyAnswer(c echo.Context, purpose, json string) models.Answer {
 	in := models.Answer{Site: site(c), JSON: json}
 	if json == "" {
 		return in
@@ -60,14 +60,14 @@ func (a *App) askAtLogin(c echo.Context) error {
 	if visitOf(c).user.ID.Zero() {
 		a.begin(c)
 	}
-	return a.ask(c, forLogin, "/login", addressKey(c))
+	return a.askPasskey(c, forLogin, "/login", addressKey(c))
 }
 
 func (a *App) askAtSudo(c echo.Context) error {
-	return a.ask(c, forSudo, "/sudo", visitOf(c).user.ID.String())
+	return a.askPasskey(c, forSudo, "/sudo", visitOf(c).user.ID.String())
 }
 
-func (a *App) ask(c echo.Context, purpose, page, who string) error {
+func (a *App) askPasskey(c echo.Context, purpose, page, who string) error {
 	if !partial(c) {
 		return seeOther(c, page) // only the module asks
 	}
@@ -77,13 +77,13 @@ func (a *App) ask(c echo.Context, purpose, page, who string) error {
 		options, challenge, err = models.AskPasskey(site(c))
 	}
 	if err != nil {
-		return a.notAsked(c, err)
+		return a.noChallenge(c, err)
 	}
-	a.keep(c, purpose, challenge)
+	a.keepChallenge(c, purpose, challenge)
 	return a.render(c, http.StatusOK, views.PasskeyPartial(options))
 }
 
-func (a *App) notAsked(c echo.Context, err error) error {
+func (a *App) noChallenge(c echo.Context, err error) error {
 	fault, ok := faults(err)
 	if !ok {
 		return err
@@ -141,9 +141,9 @@ func (a *App) offerPasskey(c echo.Context) error {
 		options, challenge, err = a.o.Store.OfferPasskey(c.Request().Context(), who, field("name"), site(c))
 	}
 	if err != nil {
-		return a.notAsked(c, err)
+		return a.noChallenge(c, err)
 	}
-	a.keep(c, forAdd, challenge)
+	a.keepChallenge(c, forAdd, challenge)
 	return a.render(c, http.StatusOK, views.PasskeyPartial(options))
 }
 
@@ -155,7 +155,7 @@ func (a *App) addPasskey(c echo.Context) error {
 	if field("passkey") == "" { // no module has run
 		err = &models.Error{Kind: models.Invalid, Msg: "Your browser has made no passkey. That takes a current browser with JavaScript switched on."}
 	} else {
-		err = a.o.Store.AddPasskey(c.Request().Context(), by(c), field("name"), a.answer(c, forAdd, field("passkey")))
+		err = a.o.Store.AddPasskey(c.Request().Context(), by(c), field("name"), a.passkeyAnswer(c, forAdd, field("passkey")))
 	}
 	if err != nil {
 		fault, ok := faults(err)

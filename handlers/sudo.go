@@ -60,7 +60,7 @@ func (a *App) confirmSudo(c echo.Context) error {
 	}
 	v, ctx := visitOf(c), c.Request().Context()
 	if err = a.limits.sudo.take(v.user.ID.String()); err == nil {
-		err = a.o.Store.Reauthenticate(ctx, by(c), field("password"), field("code"), a.answer(c, forSudo, field("passkey")))
+		err = a.o.Store.Reauthenticate(ctx, by(c), field("password"), field("code"), a.passkeyAnswer(c, forSudo, field("passkey")))
 	}
 	if err != nil {
 		fault, ok := faults(err)

@@ -183,11 +183,11 @@ func (a *archive) join(user, room ID) {
 // codeOf is a room's code as its members see it.
 func (a *archive) codeOf(room ID) string {
 	a.t.Helper()
-	row, err := a.readRoom(a.t.Context(), a.read.Statement.ConnPool, room)
+	code, err := a.readCode(a.t.Context(), a.read.Statement.ConnPool, room)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return row.code
+	return code.symbols
 }
 
 func (a *archive) member(user, room ID) Membership {

@@ -22,6 +22,7 @@ type Shell struct {
 	Title  string  // goes before "Conclave" in the title bar
 	Me     *Person // nil when nobody is signed in
 	Admin  bool    // the reader administers the server
+	Seen   string  // what the page tells its feed that it shows; empty for most pages
 	Notice string  // one sentence shown once at the top of the page; empty for none
 
 	Arrival *Arrival // shown once after a sign-in; nil for nothing
@@ -122,7 +123,14 @@ type Rooms struct {
 	List         []RoomCard
 	Name         Field // the form that creates a room
 	Code         Field // the form that joins one
-	CodesPending bool  // recovery codes have not been marked as saved yet
+	Knocks       []OwnKnock
+	CodesPending bool // recovery codes have not been marked as saved yet
+}
+
+// OwnKnock is a room where the reader waits to be let in, and which the reader does not know yet.
+type OwnKnock struct {
+	Name string // of the knock
+	At   time.Time
 }
 
 // RoomCard is one room in that list.
@@ -140,7 +148,8 @@ type RoomCard struct {
 type Room struct {
 	ID       string
 	Name     string
-	Code     string          // XXXX-XXXX-XXXX-XXXX
+	Code     string // XXXX-XXXX-XXXX-XXXX; empty while it is off
+	Terms    Terms
 	JoinURL  string          // https://host/join#CODE
 	JoinQR   templ.Component // the JoinQRPart of that address
 	Members  []Person
@@ -153,7 +162,8 @@ type Room struct {
 	Unread   uint64 // and not so many messages since
 	Typing   bool   // others see it when the reader is writing
 
-	Owner    bool // the reader owns the room: there is a way to its settings
+	Owner    bool      // the reader owns the room: there is a way to its settings
+	Waiting  []Waiting // for the owner: who wants to come in
 	Proof    Proof
 	ReadOnly bool // the log failed verification: nothing can be added
 	Harmed   bool // something in the room failed verification
@@ -174,10 +184,37 @@ type ProofAt struct {
 	Proof  Proof // empty when there is nothing to show
 }
 
+// Terms say when a room's code lets somebody in.
+type Terms struct {
+	Off     bool
+	Expires time.Time // zero: never
+	Expired bool
+	Uses    int // so many joins in all; 0: any number
+	Joined  int // so many of them have been used
+	Knock   bool
+	Damaged bool // the code failed its integrity check: nothing else is known
+}
+
+// Waiting is somebody who wants to be let into a room.
+type Waiting struct {
+	Who Person
+	At  time.Time
+}
+
 // Settings is what the owner of a room can do with it as a whole.
 type Settings struct {
-	ID   string
-	Name string
+	ID      string
+	Name    string
+	Code    string // empty while it is off
+	Terms   Terms
+	Waiting []Waiting
+	Form    CodeForm
+}
+
+// CodeForm is the form that sets the terms of a room's code, as it was sent.
+type CodeForm struct {
+	Expires, Uses Field
+	Knock         bool
 }
 
 // Sudo asks for password and code again before something that destroys.
