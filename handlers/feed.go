@@ -224,7 +224,7 @@ func (s *stream) drain() {
 			return
 		}
 		for b := s.sub.Take(); b != nil; b = s.sub.Take() {
-			bytes, ok := b.After(s.cursor)
+			bytes, ok := b.After(s.cursor, s.m.From)
 			if b.Kind == feed.KindWake || b.Kind == feed.KindUnread || b.Kind == feed.KindKnock || b.Last() > 0 && !ok {
 				s.work <- b
 				return

@@ -53,7 +53,7 @@ func (a *App) renderEvent(e *feed.Event) (frame []byte) {
 // entryFrame makes the bytes of an entry. It is nil when that failed.
 func (a *App) entryFrame(ctx context.Context, e *models.Entry) []byte {
 	if !e.Op.Shown() {
-		return fmt.Appendf(nil, "id: %d\n\n", e.N)
+		return feed.Bare(e.N)
 	}
 	l, err := a.o.Store.Open(ctx, e)
 	if err == nil {

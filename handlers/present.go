@@ -45,6 +45,7 @@ func people(members []models.Person, here map[[16]byte]bool) []views.Person {
 		list[i] = person(m.Profile)
 		list[i].Role = string(m.Role)
 		list[i].Here = here[m.ID]
+		list[i].Since = m.Since
 	}
 	return list
 }
@@ -66,7 +67,7 @@ func unreads(list []models.Unread, all bool) views.Unreads {
 
 // history lists a page, each line rendered once for all.
 func history(room models.ID, p models.Page) views.History {
-	h := views.History{RoomID: room.String(), Before: p.Before, Entries: make([]views.Entry, len(p.Lines))}
+	h := views.History{RoomID: room.String(), Before: p.Before, Since: p.From > 0, Entries: make([]views.Entry, len(p.Lines))}
 	for i, l := range p.Lines {
 		ready, err := models.Rendered(p.Renderings[i], "", func() (prepared, error) { return prepare(views.EntryPart(entry(room, l))) })
 		h.Entries[i] = views.Entry{Ready: ready}
@@ -116,7 +117,7 @@ func firstNew(p models.Page, mark uint64, me models.ID) uint64 {
 }
 
 var entryKinds = map[models.Op]views.EntryKind{
-	models.OpCreate: views.Created, models.OpJoin: views.Joined, models.OpLeave: views.Left, models.OpPost: views.Message, models.OpEdit: views.Message, models.OpDelete: views.Removed,
+	models.OpCreate: views.Created, models.OpJoin: views.Joined, models.OpLeave: views.Left, models.OpRemove: views.Expelled, models.OpBan: views.Banned, models.OpPost: views.Message, models.OpEdit: views.Message, models.OpDelete: views.Removed,
 }
 
 func entry(room models.ID, l models.Line) views.Entry {

@@ -12,36 +12,40 @@ import (
 	"conclave/views"
 )
 
-// settingsPage is for the owner.
-func (a *App) settingsPage(c echo.Context) error {
-	v, err := a.ownersView(c)
+func (a *App) settingsPage(c echo.Context) error { return a.showSettings(c, http.StatusOK, nil, nil) }
+
+// showSettings shows what the owner can do with the room: the form of the code's terms as it was
+// sent, nil for as they are, and what was wrong with another form, by field.
+func (a *App) showSettings(c echo.Context, status int, sent *views.CodeForm, fault map[string]string) error {
+	m, ctx := membership(c), c.Request().Context()
+	v, err := a.o.Store.View(ctx, m)
 	if err != nil {
 		return err
 	}
-	f := views.CodeForm{Expires: views.Field{Value: "never"}, Knock: v.Terms.Knock}
-	if !v.Terms.Expires.IsZero() && !v.Terms.Expired(a.o.Now()) {
+	if sent == nil {
+		sent = codeForm(v.Terms, a.o.Now())
+	}
+	r := views.Settings{
+		ID: m.Room.String(), Name: v.Name,
+		Code: models.FormatCode(v.Code), Terms: terms(v, a.o.Now()), Waiting: waiting(v.Waiting), Form: *sent,
+	}
+	if r.History, r.Banned, err = a.newcomersAndBanned(ctx, m); err != nil {
+		return err
+	}
+	r.History.Error = fault["history"]
+	return a.render(c, status, views.SettingsPage(a.shell(c, "Settings of "+v.Name), r))
+}
+
+// codeForm is the form of a code's terms as they are.
+func codeForm(t models.CodeTerms, now time.Time) *views.CodeForm {
+	f := &views.CodeForm{Expires: views.Field{Value: "never"}, Knock: t.Knock}
+	if !t.Expires.IsZero() && !t.Expired(now) {
 		f.Expires.Value = "keep"
 	}
-	if v.Terms.Uses > 0 {
-		f.Uses.Value = strconv.Itoa(v.Terms.Uses)
+	if t.Uses > 0 {
+		f.Uses.Value = strconv.Itoa(t.Uses)
 	}
-	return a.showSettings(c, http.StatusOK, v, f)
-}
-
-// ownersView reads the room, for its owner only.
-func (a *App) ownersView(c echo.Context) (models.View, error) {
-	m := membership(c)
-	if m.Role != models.Owner {
-		return models.View{}, &models.Error{Kind: models.Denied, Msg: "Only the owner can change the room's settings."}
-	}
-	return a.o.Store.View(c.Request().Context(), m)
-}
-
-func (a *App) showSettings(c echo.Context, status int, v models.View, f views.CodeForm) error {
-	return a.render(c, status, views.SettingsPage(a.shell(c, "Settings of "+v.Name), views.Settings{
-		ID: membership(c).Room.String(), Name: v.Name,
-		Code: models.FormatCode(v.Code), Terms: terms(v, a.o.Now()), Waiting: waiting(v.Waiting), Form: f,
-	}))
+	return f
 }
 
 // expiries are the lengths of time that a code can be given.
@@ -53,7 +57,7 @@ func (a *App) setCodeTerms(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := a.ownersView(c)
+	v, err := a.o.Store.View(c.Request().Context(), membership(c))
 	if err != nil {
 		return err
 	}
@@ -78,10 +82,10 @@ func (a *App) setCodeTerms(c echo.Context) error {
 	}
 	if fault, ok := faults(err); ok {
 		retryAfter(c, err)
-		return a.showSettings(c, status(err), v, views.CodeForm{
+		return a.showSettings(c, status(err), &views.CodeForm{
 			Expires: views.Field{Value: field("expires"), Error: fault["expires"] + fault[""]},
 			Uses:    views.Field{Value: field("uses"), Error: fault["uses"]}, Knock: t.Knock,
-		})
+		}, nil)
 	}
 	if err != nil {
 		return err
@@ -92,7 +96,7 @@ func (a *App) setCodeTerms(c echo.Context) error {
 // switchCode switches the room's code on or off. A time that is over does not come back with it.
 func (a *App) switchCode(off bool) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		v, err := a.ownersView(c)
+		v, err := a.o.Store.View(c.Request().Context(), membership(c))
 		if err != nil {
 			return err
 		}
@@ -121,11 +125,8 @@ func (a *App) rotateCode(c echo.Context) error {
 
 // changeCode keeps one person from filling a room's log with codes.
 func (a *App) changeCode(c echo.Context, change func() error) error {
-	m := membership(c)
-	if m.Role == models.Owner { // all others are refused by the store
-		if err := a.limits.codes.take(m.User.String()); err != nil {
-			return err
-		}
+	if err := a.limits.codes.take(membership(c).User.String()); err != nil {
+		return err
 	}
 	return change()
 }

@@ -209,7 +209,7 @@ var errCodeDamaged = &Error{Kind: Conflict, Msg: "The room code does not pass it
 // no symbols there.
 func (s *Store) changeCode(ctx context.Context, m Membership, f func(*change, *roomCode) (outcome string, err error)) error {
 	return s.lane.do(ctx, func(c *change) error {
-		if err := c.ownerOnly(m, "Only the owner can change the room code."); err != nil {
+		if err := c.ownerOnly(m, &Error{Kind: Denied, Msg: "Only the owner can change the room code."}); err != nil {
 			return err
 		}
 		code, err := s.readCode(c.ctx, c.db, m.Room)
@@ -228,15 +228,6 @@ func (s *Store) changeCode(ctx context.Context, m Membership, f func(*change, *r
 		}
 		return c.record(m.By.audit("room.code", m.Room.String(), outcome))
 	})
-}
-
-// ownerOnly is Denied, with that sentence, for every member but the owner.
-func (c *change) ownerOnly(m Membership, sentence string) error {
-	now, err := c.s.membership(c.ctx, c.db, m.Room, m.User)
-	if err == nil && now.Role != Owner {
-		err = &Error{Kind: Denied, Msg: sentence}
-	}
-	return err
 }
 
 // setCode gives a room this code. It fills in the number.

@@ -76,7 +76,7 @@ func (c *change) door(user ID, normal string) (d door, err error) {
 	} else if KindOf(err) != NotFound {
 		return d, err
 	}
-	banned, err := c.banned(d.room, user, d.code.since())
+	barred, err := c.s.barred(c.ctx, c.db, d.room, user, d.code.since())
 	if err != nil {
 		return d, err
 	}
@@ -89,35 +89,9 @@ func (c *change) door(user ID, normal string) (d door, err error) {
 		return d, err
 	}
 	d.rooms, err = c.roomsOf(user)
-	d.shut = !right || banned || full || spent || d.code.terms().Expired(c.s.o.Now())
+	d.shut = !right || barred || full || spent || d.code.terms().Expired(c.s.o.Now())
 	return d, err
 }
-
-// banned reports whether the last word of a room's log about somebody is a ban that is younger
-// than the entry since. Where the log has lost what it said about that person, nobody gets in by it.
-func (c *change) banned(room, user ID, since uint64) (bool, error) {
-	var packed blob
-	var previous hash
-	err := c.row(lastWordQuery, room, user).Scan(&packed, &previous)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return false, err
-	}
-	var last Entry
-	if err == nil {
-		var r entryRow
-		r.unpack(packed)
-		last = *r.entry(room, c.s.chain(room), previous)
-	}
-	if err == nil && !last.genuine || c.s.proofs.overtaken(room, user, last.N) {
-		c.s.fault(room, last.N, faultLog, "what the log says last about a person is not what was written")
-		return true, nil
-	}
-	return last.Op == OpBan && last.N > since, nil
-}
-
-// lastWordQuery reads the latest entry about somebody's membership, and the MAC before it.
-var lastWordQuery = "SELECT " + packedEntry + ", b.mac FROM room_log l LEFT JOIN room_log b ON b.room_id = l.room_id AND b.n = l.n - 1" +
-	" WHERE l.room_id = ? AND l.target = ? AND l.op IN (1, 2, 3, 4, 5, 6, 18) ORDER BY l.n DESC LIMIT 1"
 
 // fullRoom reports whether nobody more fits in, which is also so when nobody is left.
 func (c *change) fullRoom(room ID) (bool, error) {

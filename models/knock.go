@@ -290,7 +290,7 @@ func (c *change) dropKnock(room, user ID) error {
 // nobody with this name waits any more, and when the room, the person or the code can take no more.
 func (s *Store) Admit(ctx context.Context, m Membership, username string) (Profile, error) {
 	return s.answerKnock(ctx, m, username, func(c *change, who Profile, code roomCode) error {
-		banned, err := c.banned(m.Room, who.ID, code.since())
+		barred, err := c.s.barred(c.ctx, c.db, m.Room, who.ID, code.since())
 		if err != nil {
 			return err
 		}
@@ -306,7 +306,7 @@ func (s *Store) Admit(ctx context.Context, m Membership, username string) (Profi
 		switch {
 		case err != nil:
 			return err
-		case banned:
+		case barred:
 			return conflict("%s is banned from this room. Lift the ban first.", who.FullName)
 		case full:
 			return conflict("The room is full: %d people are in it.", membersPerRoom*s.o.LimitScale)
@@ -333,7 +333,7 @@ func (s *Store) Decline(ctx context.Context, m Membership, username string) (Pro
 func (s *Store) answerKnock(ctx context.Context, m Membership, username string, f func(c *change, who Profile, code roomCode) error) (Profile, error) {
 	var answered Profile
 	err := s.lane.do(ctx, func(c *change) error {
-		if err := c.ownerOnly(m, "Only the owner of the room can let somebody in."); err != nil {
+		if err := c.ownerOnly(m, &Error{Kind: Denied, Msg: "Only the owner of the room can let somebody in."}); err != nil {
 			return err
 		}
 		code, err := s.readCode(c.ctx, c.db, m.Room)

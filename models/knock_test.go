@@ -95,9 +95,9 @@ func TestWhoKnocksWaitsUntilTheOwnerAnswers(t *testing.T) {
 		t.Fatal(who, err)
 	}
 	m := p.member(p.zoe, p.room)
-	entries, _, _, err := p.After(t.Context(), m, 0)
+	tail, err := p.After(t.Context(), m, 0)
 	must(t, err)
-	if e := entries[len(entries)-1]; e.Op != OpJoin || e.Target != p.zoe || e.Actor != p.ada {
+	if e := tail.Entries[len(tail.Entries)-1]; e.Op != OpJoin || e.Target != p.zoe || e.Actor != p.ada {
 		t.Errorf("the log says %+v", e)
 	}
 	if p.waits() != "" || len(p.own(p.zoe)) > 0 {
@@ -106,7 +106,7 @@ func TestWhoKnocksWaitsUntilTheOwnerAnswers(t *testing.T) {
 	if _, err := p.Admit(t.Context(), p.member(p.ada, p.room), "zoe"); KindOf(err) != Conflict {
 		t.Errorf("to let somebody in twice: %v", err)
 	}
-	p.whole()
+	p.whole(t)
 }
 
 func second[A, B any](_ A, b B) B { return b }

@@ -191,7 +191,7 @@ func (c *change) message(m Membership, n uint64) (*message, Membership, error) {
 		return nil, now, err
 	}
 	old := found[n]
-	if old == nil || old.latest.Op == OpDelete {
+	if old == nil || n < now.From || old.latest.Op == OpDelete {
 		return nil, now, errNotFound
 	}
 	if _, err := c.s.openMessage(c.ctx, c.db, old); err != nil {

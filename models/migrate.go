@@ -187,6 +187,7 @@ ALTER TABLE registrations DROP COLUMN token;                           -- stands
 ALTER TABLE sessions ADD COLUMN news BLOB;                             -- names a session that began on a new device, until the person has seen it
 ALTER TABLE rooms ADD COLUMN history INTEGER NOT NULL DEFAULT 0;       -- 0: newcomers see all; 1: from when they joined
 ALTER TABLE rooms ADD COLUMN history_n INTEGER NOT NULL DEFAULT 0;     -- the log entry that set it
+CREATE INDEX room_log_settings ON room_log (room_id, n) WHERE op = 13; -- the latest one without a scan
 CREATE TABLE knocks (                 -- who waits to be let in; grants nothing
 	room_id    BLOB NOT NULL REFERENCES rooms (id),
 	user_id    BLOB NOT NULL REFERENCES users (id),

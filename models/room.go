@@ -90,12 +90,8 @@ func (s *Store) CreateRoom(ctx context.Context, by By, name string) (ID, error) 
 // may ask for it; a departure does it by itself.
 func (s *Store) TurnEpoch(ctx context.Context, m Membership) error {
 	return s.lane.do(ctx, func(c *change) error {
-		now, err := s.membership(c.ctx, c.db, m.Room, m.User)
-		if err != nil {
+		if err := c.ownerOnly(m, &Error{Kind: Denied, Msg: "Only the owner can give the room a new key."}); err != nil {
 			return err
-		}
-		if now.Role != Owner {
-			return &Error{Kind: Denied, Msg: "Only the owner can give the room a new key."}
 		}
 		if err := c.audit(m.By, "room.epoch", m.Room.String()); err != nil {
 			return err

@@ -46,7 +46,7 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 	var v View
 	err := s.look(ctx, m.Room, func(db gorm.ConnPool, known mark) error {
 		v = View{}
-		member, err := s.membership(ctx, db, m.Room, m.User)
+		now, err := s.membership(ctx, db, m.Room, m.User)
 		if err != nil {
 			return err
 		}
@@ -60,7 +60,7 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 		}
 		s.checkHead(m.Room, known, room.head)
 		v.Name, v.Log, v.Fingerprint = room.name, hex.EncodeToString(room.incarnation), fingerprint(room.head)
-		if err := s.viewCode(ctx, db, &v, member, room.code); err != nil {
+		if err := s.viewCode(ctx, db, &v, now, room.code); err != nil {
 			return err
 		}
 		names := s.profiles(ctx, db)
@@ -76,7 +76,7 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 			return errNotFound
 		}
 		v.Unread, v.Mark = unread[0].Count, unread[0].Mark
-		v.Page, err = s.page(ctx, db, m, names, room.head.n, room.head.n+1, v.Mark)
+		v.Page, err = s.page(ctx, db, now, names, room.head.n, room.head.n+1, v.Mark)
 		return err
 	})
 	return v, err

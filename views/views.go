@@ -51,6 +51,8 @@ type Person struct {
 	FullName string
 	Role     string // "owner", "moderator" or "member" inside a room; empty elsewhere
 	Here     bool   // has the room open right now
+
+	Since time.Time // on the page of the members: when the person joined
 }
 
 // Unreads is what a person has not read, in all rooms or in those where it has changed.
@@ -209,12 +211,24 @@ type Settings struct {
 	Terms   Terms
 	Waiting []Waiting
 	Form    CodeForm
+	History Field // what newcomers see: "all" or "since_join"
+	Banned  []Person
 }
 
 // CodeForm is the form that sets the terms of a room's code, as it was sent.
 type CodeForm struct {
 	Expires, Uses Field
 	Knock         bool
+}
+
+// Members is who belongs to a room.
+type Members struct {
+	RoomID string
+	Room   string // its name
+	People []Person
+	Me     string // the reader's user name
+	Owner  bool   // the reader owns the room
+	Error  string
 }
 
 // Sudo asks for password and code again before something that destroys.
@@ -310,6 +324,7 @@ type History struct {
 	RoomID  string
 	Entries []Entry
 	Before  uint64 // the older page ends before this number; 0 when there is nothing older
+	Since   bool   // it begins with the reader's joining, not with the room
 	New     uint64 // the first message by somebody else that the reader has not read; 0 for none
 }
 
@@ -333,13 +348,15 @@ type EntryKind int
 
 // The kinds of entries.
 const (
-	Message EntryKind = iota
-	Created           // somebody created the room
-	Joined            // somebody became a member
-	Left              // somebody is no longer a member
-	Damaged           // a message that failed its integrity check: no author, no text
-	Removed           // a message that was removed: its author and time, no text
-	Gap               // entries that should be here are missing
+	Message  EntryKind = iota
+	Created            // somebody created the room
+	Joined             // somebody became a member
+	Left               // somebody is no longer a member
+	Expelled           // somebody was removed
+	Banned             // somebody was removed for longer
+	Damaged            // a message that failed its integrity check: no author, no text
+	Removed            // a message that was removed: its author and time, no text
+	Gap                // entries that should be here are missing
 )
 
 // Span is a piece of a message's text; with an Href it is a link.

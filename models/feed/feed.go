@@ -39,8 +39,9 @@ type Event struct {
 	N     uint64
 	Entry any // of KindEntry and KindMembers: the sealed row
 
-	Author  ID   // of a post: who is no longer writing
-	Removal bool // it takes something away: what was published before leaves in a block of its own
+	Author  ID     // of a post: who is no longer writing
+	Removal bool   // it takes something away: what was published before leaves in a block of its own
+	About   uint64 // of an entry that shows an earlier one again: the number of that; else 0
 
 	Here, Came, Went []ID
 }

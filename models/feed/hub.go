@@ -168,6 +168,16 @@ func (h *Hub) Release(session [32]byte) {
 	h.end(Replaced, h.sessions[session]...)
 }
 
+// ReleaseTopic ends, as Replaced, every subscription of a topic: its listeners come back, and are looked
+// at anew.
+func (h *Hub) ReleaseTopic(topic ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t := h.topics[topic]; t != nil {
+		h.end(Replaced, t.listeners...)
+	}
+}
+
 // Close ends every subscription (Shutdown) and refuses new ones.
 func (h *Hub) Close() {
 	h.mu.Lock()
