@@ -88,15 +88,20 @@ func secured(next echo.HandlerFunc) echo.HandlerFunc {
 // hosted refuses a request for a host name that is not ours, as DNS rebinding makes them.
 func (a *App) hosted(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		host := c.Request().Host
-		if name, _, err := net.SplitHostPort(host); err == nil {
-			host = name
-		}
-		if !a.o.Serves(strings.Trim(host, "[]")) {
+		if !a.o.Serves(hostName(c)) {
 			return echo.NewHTTPError(http.StatusMisdirectedRequest)
 		}
 		return next(c)
 	}
+}
+
+// hostName is the name, or the address, by which the request asks for us.
+func hostName(c echo.Context) string {
+	host := c.Request().Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.Trim(host, "[]")
 }
 
 // sameOrigin lets only our own pages change or read anything. A request that changes something

@@ -75,6 +75,7 @@ type Store struct {
 	watch     watch
 	alarm     alarm
 	throttle  throttle
+	answered  answered
 	url       atomic.Pointer[string] // where this server is reached; nil: none runs
 	life      context.Context        // until Close; of the background work that the store itself does
 	stop      context.CancelFunc
