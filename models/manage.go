@@ -261,7 +261,7 @@ func (s *Store) lastWord(ctx context.Context, db gorm.ConnPool, room, user ID) (
 		err = cipher.ErrAuth
 	}
 	if errors.Is(err, cipher.ErrAuth) {
-		s.fault(room, e.N, faultMember, "what the room's log says last about somebody's membership is not what was written")
+		s.fault(room, e.N, faultLog, "what the room's log says last about somebody's membership is not what was written")
 	}
 	return e, err
 }

@@ -57,7 +57,7 @@ func (s *Store) Disable(ctx context.Context, by By, user ID) error {
 // Enable lets somebody in again who was disabled, or whose sign-ins wait after too many failures.
 func (s *Store) Enable(ctx context.Context, by By, user ID) error {
 	return s.operate(ctx, by, user, "enable", func(t *act, a *account) error {
-		failures, err := t.forgetFailures(user)
+		failures, err := t.unlock(user)
 		if err == nil && !a.disabled() && failures == 0 {
 			err = conflict("%s is not disabled, and no failed sign-in makes anybody wait there.", a.profile.Username)
 		}
@@ -94,10 +94,4 @@ func (t *act) notTheLast(a *account) error {
 		err = conflict("%s is the only administrator. Make somebody else one first.", a.profile.Username)
 	}
 	return err
-}
-
-// forgetFailures lets a person's next sign-in wait for nothing, and returns how many counts of
-// failures there were.
-func (t *act) forgetFailures(user ID) (int64, error) {
-	return t.exec("DELETE FROM attempts WHERE user_id = ?", user)
 }
