@@ -754,6 +754,9 @@ func TestBrowserEveryPageFitsEveryWindow(t *testing.T) {
 	saved.enrol()
 	lost.post("/login", fields{"username": "grace", "password": grace.password, "code": grace.recovery[0]})
 	newcomer := o.register("joan", "Joan Clarke")
+	ada.loginWith(safariOnPhone)
+	ada.loginWith("Agent/" + long)
+	ada.confirm("/rooms").wantRedirect("/rooms")
 
 	visits := []struct {
 		name string
@@ -817,6 +820,14 @@ func TestBrowserEveryPageFitsEveryWindow(t *testing.T) {
 			b.until("the status", `document.querySelector(".error-status").textContent === "404"`)
 		}},
 		{"enrol-again", lost, "/login/enrol", nil},
+		{"profile", ada, "/account", nil},
+		{"email", ada, "/account/email", nil},
+		{"password", ada, "/account/password", nil},
+		{"authenticator", ada, "/account/authenticator", nil},
+		{"codes", ada, "/account/codes", nil},
+		{"sessions", ada, "/account/sessions", nil},
+		{"leave", ada, "/account/delete", nil},
+		{"goodbye", fresh, "/goodbye", nil},
 	}
 	browsers := map[*person]*tab{}
 	for _, v := range visits {

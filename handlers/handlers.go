@@ -77,6 +77,7 @@ func New(o Options) *App {
 	anyone.post("/reset", a.reset)
 	anyone.post("/logout", a.logout)
 	anyone.get("/join", a.joinPage)
+	anyone.get("/goodbye", a.goodbyePage)
 
 	member := routes{e, "", []echo.MiddlewareFunc{a.visited, a.signedIn}}
 	member.get("/register/recovery", a.recoveryPage)
@@ -90,6 +91,22 @@ func New(o Options) *App {
 	member.post("/rooms", a.createRoom)
 	member.post("/rooms/join", a.joinRoom)
 	member.post("/rooms/knocks/:knock/withdraw", a.withdraw)
+
+	member.get("/account", a.profilePage)
+	member.post("/account", a.saveProfile)
+	member.get("/account/email", a.sudoForm("/account/email", a.emailPage))
+	member.post("/account/email", a.sudo("/account/email", a.saveEmail))
+	member.get("/account/password", a.sudoForm("/account/password", a.passwordPage))
+	member.post("/account/password", a.sudo("/account/password", a.savePassword))
+	member.get("/account/authenticator", a.sudoForm("/account/authenticator", a.authenticatorPage))
+	member.post("/account/authenticator", a.sudo("/account/authenticator", a.saveAuthenticator))
+	member.get("/account/codes", a.codesPage)
+	member.post("/account/codes", a.sudo("/account/codes", a.newCodes))
+	member.get("/account/sessions", a.sessionsPage)
+	member.post("/account/sessions/end-others", a.sudo("/account/sessions", a.endOtherSessions))
+	member.post("/account/sessions/:name/end", a.sudo("/account/sessions", a.endSession))
+	member.get("/account/delete", a.sudoForm("/account/delete", a.farewellPage))
+	member.post("/account/delete", a.sudo("/account/delete", a.farewell))
 
 	admin := routes{e, "", []echo.MiddlewareFunc{a.visited, a.signedIn, administrator}}
 	admin.get("/admin", a.overview)

@@ -127,6 +127,7 @@ func TestEveryAnswerHasTheHeadersAndNoPageHasScriptInIt_T31_T36(t *testing.T) { 
 	}
 	paths := []string{
 		"/", "/healthz", "/readyz", "/register", "/register/confirm", "/register/recovery", "/login", "/login?next=/join", "/login/enrol", "/logout", "/session", "/join",
+		"/account", "/account/password", "/account/sessions", "/account/sessions/x/end", "/goodbye",
 		"/rooms", "/rooms?gone=1", "/rooms/join", "/rooms/", r.path(""), r.path("/messages"), r.path("/messages?before=40"), r.path("/messages?before=x"), r.path("/leave"), r.path("/nothing"),
 		"/rooms/" + strings.Repeat("0", 32), "/nothing", "/.env", "/static/", "/static/x/app.js", "/%00", "/%2e%2e/%2e%2e/etc/passwd", "//evil.example/",
 	}

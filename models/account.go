@@ -51,7 +51,7 @@ func (t *act) change(by By, user ID, event string, f func(*account) error) error
 		return err
 	}
 	a, err := t.s.openAccount(t.ctx, db, row)
-	if errors.Is(err, cipher.ErrAuth) {
+	if errors.Is(err, cipher.ErrAuth) || err == nil && a.profile.Gone {
 		return errNotFound
 	}
 	if err != nil {
@@ -86,13 +86,21 @@ func (s *Store) vouch(ctx context.Context, db gorm.ConnPool, a *account) error {
 		return err
 	}
 	a.row.Profile = s.service.SealProfile(a.row.ID, a.row.Revision, plain)
-	a.row.UsernameIndex = s.service.Index("username", a.profile.Username)
-	a.row.EmailIndex = s.service.Index("email", strings.ToLower(a.profile.Email))
+	a.row.UsernameIndex, a.row.EmailIndex = s.indices(a.row.ID, a.profile)
 	a.row.DisabledMS = nil
 	if a.profile.DisabledMS > 0 {
 		a.row.DisabledMS = &a.profile.DisabledMS
 	}
 	return nil
+}
+
+// indices are what a person is found by. Those of somebody who is gone lead nobody to the row,
+// and leave name and address to others.
+func (s *Store) indices(id ID, p sealedProfile) (username, email []byte) {
+	if p.Gone {
+		return s.service.Index("gone", id.String()), s.service.Index("gone", id.String())
+	}
+	return s.service.Index("username", p.Username), s.service.Index("email", strings.ToLower(p.Email))
 }
 
 // openAccount opens a row and checks that its profile is the latest one and vouches for the

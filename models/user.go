@@ -42,6 +42,8 @@ type sealedProfile struct {
 
 	DisabledMS int64   `json:"disabled_ms,omitempty"` // since when the person may not sign in
 	Vouched    vouched `json:"vouched,omitzero"`
+
+	Gone bool `json:"gone,omitempty"` // the person has deleted the account: nothing else is left of it
 }
 
 // userRow is a row of users: sealed but for its blind indices and its numbers.
@@ -125,15 +127,9 @@ func (s *Store) Enrol(ctx context.Context, by By, secret, code string) (left int
 	if !ok {
 		return 0, invalid("code", "This code does not fit. Check that the time of your phone is right and type the newest code.")
 	}
-	err = s.act(ctx, func(t *act) error {
-		err := t.change(by, user, "totp", func(a *account) error {
-			a.row.TOTP, a.row.TOTPLastStep = s.service.SealTOTP(user, raw), step
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if err := t.revoke(by, "a new second factor", "user_id = ? AND token_hash <> ?", user, by.Session[:]); err != nil {
+	err = s.operate(ctx, by, user, "totp", func(t *act, a *account) error {
+		a.row.TOTP, a.row.TOTPLastStep = s.service.SealTOTP(user, raw), step
+		if err := t.revokeOthers(by, "a new second factor"); err != nil {
 			return err
 		}
 		return t.db.Raw("SELECT count(*) FROM recovery_codes WHERE user_id = ?", user).Scan(&left).Error
@@ -183,6 +179,9 @@ func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
 var errSignedOut = &Error{Kind: SignedOut, Msg: "Log in first."}
 
 func (p sealedProfile) user(id ID) User {
+	if p.Gone {
+		return User{Profile: former(id)}
+	}
 	return User{Profile: Profile{ID: id, Username: p.Username, FullName: p.FullName}, Email: p.Email, Admin: p.Admin}
 }
 

@@ -61,7 +61,7 @@ func (s *Store) WaitingAccounts(ctx context.Context) (list []Waiting, err error)
 // an administrator may ask for it.
 func (s *Store) Lift(ctx context.Context, by By, user ID) error {
 	return s.act(ctx, func(t *act) error {
-		rows, err := t.forgetFailures(user)
+		rows, err := t.unlock(user)
 		if err != nil {
 			return err
 		}
