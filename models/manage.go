@@ -130,11 +130,14 @@ func (c *change) ownerOnly(m Membership, refusal *Error) error {
 	return err
 }
 
-// setRole gives a member a role.
+// setRole gives a member a role. Who waits to be let in is from then on another owner's business.
 func (c *change) setRole(by Membership, user ID, r Role) error {
 	e := &Entry{Room: by.Room, Op: OpRole, Target: user, Actor: by.User, Payload: digest(string(r))}
 	if err := c.append(e); err != nil {
 		return err
+	}
+	if r == Owner {
+		c.after = append(c.after, func() { c.s.o.Hub.Knock(by.User) }, func() { c.s.o.Hub.Knock(user) })
 	}
 	return c.exec("UPDATE memberships SET role = ?, entry_n = ? WHERE room_id = ? AND user_id = ?", r, e.N, e.Room, e.Target)
 }
