@@ -59,6 +59,26 @@ func TestPasswordsAreAcceptedOrRefusedWithASentence_T17(t *testing.T) {
 	}
 }
 
+func TestARefusedPasswordCostsNoHash_T17(t *testing.T) {
+	t.Parallel()
+	a := openArchive(t)
+	a.hasher.working <- struct{}{} // whoever wants to hash now waits
+	a.hasher.working <- struct{}{}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	for _, password := range []string{"quartz fern", "1q2w3e4r5t6y", "marguerite.mmarguerite.m", strings.Repeat("x", 129), strings.Repeat("x", 1<<20), strings.Repeat("\xff", 20)} {
+		_, err := a.Register(ctx, Registration{Username: "marguerite.m", FullName: "Marguerite Moreau", Email: "m@example.org", Password: password})
+		if KindOf(err) != Invalid {
+			t.Errorf("%.30q: %v", password, err)
+		}
+	}
+	cancel() // one that is accepted waits for its hash
+	_, err := a.Register(ctx, Registration{Username: "marguerite.m", FullName: "Marguerite Moreau", Email: "m@example.org", Password: strings.Repeat("🦊", 128)})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a good one: %v", err)
+	}
+}
+
 func TestTheListIsSortedAndEveryLineIsFound(t *testing.T) {
 	lines := strings.Split(strings.TrimSuffix(commonPasswords, "\n"), "\n")
 	if len(lines) != 20_000 || !slices.IsSorted(lines) {
