@@ -55,25 +55,27 @@ func (o *office) bubble(t *testing.T, protocol string, f func(t *testing.T, dial
 }
 
 // closedAfter says how long the server keeps a connection open on which drip goes on sending a
-// little each second.
+// little each second, for three minutes at most.
 func closedAfter(conn net.Conn, drip func() error) time.Duration {
 	start, over := time.Now(), make(chan struct{})
 	go func() {
 		defer close(over)
 		io.Copy(io.Discard, conn)
 	}()
-	for {
+	for time.Since(start) < 3*time.Minute {
 		select {
 		case <-over:
 			return time.Since(start)
 		case <-time.After(time.Second):
-			if drip() != nil {
-				conn.Close()
-				<-over
-				return time.Since(start)
-			}
+		}
+		if drip() != nil {
+			break
 		}
 	}
+	took := time.Since(start)
+	conn.Close()
+	<-over
+	return took
 }
 
 func TestWhoSendsHeadersOrBodySlowlyIsCutOff_T62(t *testing.T) { // R52
