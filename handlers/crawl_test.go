@@ -363,11 +363,28 @@ func TestNoWordThatSomebodyChoosesChangesAnyPage_T33_T36(t *testing.T) {
 			`</option></select><svg/onload=alert(1)><b hx-get="/logout">`, strings.Join(hostile[:20], "\n"), `"><script>alert(1)</script>`,
 		},
 	} {
-		o := openOffice(t, quick)
+		o := openOffice(t, quick, func(s *settings) { s.hub.Moment, s.hub.Grace = time.Millisecond, 50*time.Millisecond })
 		ada, grace := o.administrator("ada", c.adasName), o.register("grace", c.gracesName)
 		r := ada.createRoom(c.room)
 		grace.join(r)
 		n := o.post(ada, r, c.body)
+		heard := ada.listen(r)
+		hears := func(what, mark string) {
+			t.Helper()
+			pair := pages["the feed, "+what]
+			pair[i] = heard.next(what, func(e event) bool { return strings.Contains(e.data, mark) }).data
+			pages["the feed, "+what] = pair
+		}
+		graces := grace.listen(r)
+		hears("who comes", `data-entered="grace"`)
+		grace.post(r.path("/typing"), nil).want(http.StatusNoContent)
+		hears("who is writing", `hx-target="#typists"`)
+		graces.cancel()
+		hears("who goes", `data-left="grace"`)
+		grace.post(r.path("/leave"), nil).wantRedirect("/rooms")
+		hears("who has left", ` left`)
+		grace.join(r)
+		hears("who has joined", ` joined`)
 		o.visitor().post("/login", fields{"username": c.room, "password": "x", "code": "x"}, "User-Agent", c.browser)
 		o.visitor().post("/login", ada.credentials(ada.code()), "User-Agent", c.browser).wantRedirect("/rooms")
 		values := o.places(grace, r, n)

@@ -65,7 +65,7 @@ func checkHeaders(t *testing.T, what string, h http.Header, immutable bool) {
 	names := map[string]bool{}
 	for _, line := range h["Set-Cookie"] {
 		name, _, _ := strings.Cut(line, "=")
-		if names[name] || !strings.HasPrefix(name, "__Host-") || !strings.Contains(line, "; Path=/; ") || !strings.Contains(line, "; HttpOnly; Secure; SameSite=Lax") || strings.Contains(line, "Domain") {
+		if names[name] || !strings.HasPrefix(name, "__Host-") || !strings.Contains(line, "; Path=/; ") || !regexp.MustCompile(`; HttpOnly; Secure; SameSite=(Lax|Strict)`).MatchString(line) || strings.Contains(line, "Domain") {
 			t.Errorf("%s: Set-Cookie is %q", what, h["Set-Cookie"])
 		}
 		names[name] = true
