@@ -3,6 +3,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,6 +57,14 @@ type commands struct {
 		Export  exportCommand     `cmd:"" help:"Print the master key, to keep it apart from the database."`
 		Import  importCommand     `cmd:"" help:"Put an exported master key back."`
 	} `cmd:"" help:"Rotate, destroy, export or import the master key."`
+	Users struct {
+		List    usersCommand   `cmd:"" help:"Show everybody who has an account."`
+		Promote promoteCommand `cmd:"" help:"Make somebody an administrator."`
+		Demote  demoteCommand  `cmd:"" help:"Take that away again."`
+		Disable disableCommand `cmd:"" help:"Sign somebody out everywhere and keep them out."`
+		Enable  enableCommand  `cmd:"" help:"Let somebody in again, also after too many failed sign-ins."`
+		Reset   resetCommand   `cmd:"" help:"Print a link with which somebody sets a new password, once, within half an hour."`
+	} `cmd:"" help:"Look after people's accounts."`
 	Backup  backupCommand  `cmd:"" help:"Write the database and its anchors, without keys, into one file."`
 	Restore restoreCommand `cmd:"" help:"Put a backup into the data folder."`
 	Version versionCommand `cmd:"" help:"Print the version."`
@@ -83,7 +92,16 @@ type (
 	importCommand struct {
 		File string `arg:"" help:"What keys export printed."`
 	}
-	backupCommand struct {
+	usersCommand struct{}
+	named        struct {
+		Name string `arg:"" help:"The user name."`
+	}
+	promoteCommand struct{ named }
+	demoteCommand  struct{ named }
+	disableCommand struct{ named }
+	enableCommand  struct{ named }
+	resetCommand   struct{ named }
+	backupCommand  struct {
 		File string `arg:"" help:"A file that does not exist yet."`
 	}
 	restoreCommand struct {
@@ -172,25 +190,43 @@ func (s serveCommand) Run(o options) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	go keeper.Watch(ctx)
+	note := func(c certs.Info) { store.NoteCertificate(context.Background(), c.CertSHA256, c.SPKISHA256, c.Own) }
+	go keeper.Watch(ctx, note)
 
 	server := handlers.NewServer(handlers.Options{
 		Store: store, Hub: hub, Log: logger, Serves: keeper.Serves, Registration: o.Registration,
-		SessionLifetime: o.SessionLifetime, LimitScale: o.LimitScale,
+		SessionLifetime: o.SessionLifetime, LimitScale: o.LimitScale, Version: version(),
+		Certificate: func() handlers.Certificate {
+			c := keeper.Info()
+			return handlers.Certificate{Fingerprint: c.CertSHA256, KeyFingerprint: c.SPKISHA256, Until: c.NotAfter, Names: c.Names, Own: c.Own}
+		},
 	})
 	server.TLSConfig = keeper.Config()
 	server.ErrorLog = log.New(io.Discard, "", 0) // browsers that do not know the certificate yet hang up; no news
+	store.Serving(version(), configuration(o, listener.Addr()))
+	note(keeper.Info())
 	failed := make(chan error, 1)
 	go func() { failed <- server.ServeTLS(listener, "", "") }()
-	token, err := store.SetupToken(ctx)
+	urls := addresses(o, listener.Addr(), keeper.Info().Names)
+	store.ServedAt(linked(o, urls))
+	token := ""
+	if o.Registration != "closed" {
+		token, err = store.SetupToken(ctx)
+	}
 	if err == nil {
-		greet(os.Stdout, o, listener.Addr(), keeper.Info(), token)
+		greet(os.Stdout, o, urls, keeper.Info(), token)
 		select {
 		case <-ctx.Done():
 		case err = <-failed:
 		}
 	}
 	return errors.Join(err, shutDown(server, store, logger))
+}
+
+// configuration is what the audit log keeps of the flags. None of them is a secret.
+func configuration(o options, listening net.Addr) string {
+	return fmt.Sprintf("addr %s, hosts %s, registration %s, limit-scale %d, session-idle %s, session-lifetime %s",
+		listening, cmp.Or(strings.Join(o.Host, " "), "none"), o.Registration, o.LimitScale, o.SessionIdle, o.SessionLifetime)
 }
 
 // shutDown ends the streams, lets requests finish for most of a second, and closes the database
@@ -228,8 +264,7 @@ func listenError(address string, err error) error {
 }
 
 // greet tells whoever started the server where it is and how to recognise it.
-func greet(w io.Writer, o options, address net.Addr, cert certs.Info, token string) {
-	urls := addresses(o.Addr, address, cert.Names)
+func greet(w io.Writer, o options, urls []string, cert certs.Info, token string) {
 	data, err := filepath.Abs(o.Data)
 	if err != nil {
 		data = o.Data
@@ -250,8 +285,8 @@ func greet(w io.Writer, o options, address net.Addr, cert certs.Info, token stri
 }
 
 // addresses lists where the server can be reached: itself first, then what a phone on the same network can use.
-func addresses(flag string, listening net.Addr, names []string) []string {
-	host, _, _ := net.SplitHostPort(flag) // it was listened on, so it parses
+func addresses(o options, listening net.Addr, names []string) []string {
+	host, _, _ := net.SplitHostPort(o.Addr) // it was listened on, so it parses
 	_, port, _ := net.SplitHostPort(listening.String())
 	if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
 		return []string{"https://" + net.JoinHostPort(host, port)}
@@ -263,6 +298,16 @@ func addresses(flag string, listening net.Addr, names []string) []string {
 		}
 	}
 	return urls
+}
+
+// linked is the address in links that the operator hands over: of a name that was given, if any was.
+func linked(o options, urls []string) string {
+	for _, url := range urls {
+		if len(o.Host) > 0 && strings.HasPrefix(url, "https://"+net.JoinHostPort(o.Host[0], "")) {
+			return url
+		}
+	}
+	return urls[0]
 }
 
 func show(w io.Writer, cert certs.Info) {
@@ -343,6 +388,18 @@ func (rotateCommand) Run(o options) error { return ask(o, models.CommandRotate, 
 
 func (d destroyKeyCommand) Run(o options) error { return ask(o, models.CommandDestroyKey, d.ID) }
 
+func (usersCommand) Run(o options) error { return ask(o, models.CommandUsers, "") }
+
+func (p promoteCommand) Run(o options) error { return ask(o, models.CommandPromote, p.Name) }
+
+func (d demoteCommand) Run(o options) error { return ask(o, models.CommandDemote, d.Name) }
+
+func (d disableCommand) Run(o options) error { return ask(o, models.CommandDisable, d.Name) }
+
+func (e enableCommand) Run(o options) error { return ask(o, models.CommandEnable, e.Name) }
+
+func (r resetCommand) Run(o options) error { return ask(o, models.CommandReset, r.Name) }
+
 func ask(o options, command, name string) error {
 	text, err := models.Ask(context.Background(), forCommands(o), command, name)
 	if err == nil {
@@ -361,9 +418,17 @@ func (e exportCommand) Run(o options) error {
 	}
 	text, err := models.ExportKey(forCommands(o), passphrase)
 	if err == nil {
+		tell(o, models.EventKeyExport)
 		fmt.Print(text)
 	}
 	return err
+}
+
+// tell lets the running server, if there is one, write down what a command has done beside it.
+func tell(o options, event string) {
+	if err := models.Tell(forCommands(o), event); err != nil {
+		fmt.Fprintln(os.Stderr, "conclave: the running server could not note this in its audit log:", err)
+	}
 }
 
 func (i importCommand) Run(o options) error {
@@ -405,6 +470,7 @@ func (b backupCommand) Run(o options) error {
 	if err := errors.Join(store.Backup(context.Background(), b.File), store.Close()); err != nil {
 		return err
 	}
+	tell(o, models.EventBackup)
 	fmt.Println("The backup is in", b.File, "and holds no key. Keep a copy of the key apart from it: conclave keys export")
 	return nil
 }
@@ -422,10 +488,14 @@ func (r restoreCommand) Run(o options) error {
 }
 
 func (versionCommand) Run() error {
-	version := "unknown version"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version + " " + info.GoVersion
-	}
-	fmt.Println("conclave", version)
+	fmt.Println("conclave", version())
 	return nil
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown version"
+	}
+	return info.Main.Version + " " + info.GoVersion
 }

@@ -823,6 +823,78 @@ func TestKeysAndBackupsFromTheCommandLine(t *testing.T) {
 	fails(t, command(t.TempDir(), "verify"), 2, "no database")
 }
 
+func TestAccountsFromTheCommandLine(t *testing.T) { // R7, R8, R70a
+	dir := t.TempDir()
+	p := start(t, dir, "--registration", "open")
+	if empty := does(t, command(dir, "users", "list"), 0); !strings.Contains(empty, "set-up link") {
+		t.Errorf("with nobody there it says %s", empty)
+	}
+	ada, _ := p.register("ada", "Ada Lovelace")
+	grace, _ := p.register("grace", "Grace Hopper")
+	room := grace.send("/rooms", url.Values{"name": {"Engine room"}})
+	feed := grace.listen(room)
+	if status, _, _ := ada.do(http.MethodGet, "/admin/people", nil); status != http.StatusForbidden {
+		t.Errorf("before the promotion: %d", status)
+	}
+	does(t, command(dir, "users", "promote", "ada"), 0)
+	ada.read("/admin/people")
+	fails(t, command(dir, "users", "demote", "ada"), 2, "only administrator")
+	fails(t, command(dir, "users", "disable", "ada"), 2, "only administrator")
+	fails(t, command(dir, "users", "promote", "nobody"), 2, "users list")
+	fails(t, command(dir, "users", "promote"), 2, "name")
+
+	link := regexp.MustCompile(`(?m)^(https://127\.0\.0\.1:\d+)/reset#reset=([0-9a-f]{64})$`).FindStringSubmatch(does(t, command(dir, "users", "reset", "grace"), 0))
+	if link == nil || link[1] != p.url {
+		t.Fatalf("the link is %v", link)
+	}
+	const fresh = "an otter reads the evening paper"
+	if at := p.person("grace").send("/reset", url.Values{"token": {link[0]}, "password": {fresh}}); at != "/login" {
+		t.Errorf("it leads to %s", at)
+	}
+	waitFor(t, feed, "session-end")
+	grace.send("/login", url.Values{"username": {"grace"}, "password": {fresh}, "code": {grace.code()}})
+	grace.read(room)
+	does(t, command(dir, "users", "disable", "grace"), 0)
+	if status, _, _ := grace.do(http.MethodGet, room, nil); status != http.StatusSeeOther {
+		t.Errorf("a disabled person reads the room: %d", status)
+	}
+	list := does(t, command(dir, "users", "list"), 0)
+	for _, want := range []string{`ada +Ada Lovelace +administrator +active +20`, `grace +Grace Hopper +member +disabled .* 1\n`} {
+		if !regexp.MustCompile(want).MatchString(list) {
+			t.Errorf("no %q in\n%s", want, list)
+		}
+	}
+	if strings.Contains(list, "@example.org") || strings.Contains(list, "Engine") {
+		t.Errorf("it tells too much:\n%s", list)
+	}
+	p.stop(os.Interrupt, time.Second)
+	if strings.Contains(p.log.String(), link[2]) {
+		t.Error("the token is in the log")
+	}
+
+	// And without a server.
+	does(t, command(dir, "users", "enable", "grace"), 0)
+	does(t, command(dir, "users", "promote", "grace"), 0)
+	does(t, command(dir, "users", "demote", "ada"), 0)
+	if list := does(t, command(dir, "users", "list"), 0); !regexp.MustCompile(`grace +Grace Hopper +administrator +active`).MatchString(list) {
+		t.Error(list)
+	}
+	offline := does(t, command(dir, "users", "reset", "ada"), 0)
+	p = start(t, dir)
+	if strings.Contains(p.start, "setup=") {
+		t.Error("a set-up link although there is an administrator")
+	}
+	link = regexp.MustCompile(`^/reset#reset=([0-9a-f]{64})\n`).FindStringSubmatch(offline)
+	if link == nil {
+		t.Fatal(offline)
+	}
+	p.person("ada").send("/reset", url.Values{"token": {link[1]}, "password": {fresh}})
+	does(t, command(dir, "verify"), 0)
+	if closed := start(t, t.TempDir(), "--registration", "closed"); strings.Contains(closed.start, "setup=") {
+		t.Error("a set-up link that admits nobody")
+	}
+}
+
 func TestWithoutACCompilerItSaysWhatToInstall(t *testing.T) {
 	stub := filepath.Join(t.TempDir(), "conclave")
 	build := exec.Command("go", "build", "-o", stub, ".")

@@ -102,8 +102,9 @@ func (k *Keeper) Serves(host string) bool {
 }
 
 // Watch loads the pair anew when its files change, within a minute, and once a day renews or warns. It
-// returns when ctx is done.
-func (k *Keeper) Watch(ctx context.Context) {
+// calls changed after another pair was taken into use, and returns when ctx is done.
+func (k *Keeper) Watch(ctx context.Context, changed func(Info)) {
+	last := k.current.Load()
 	minute, day := time.NewTicker(time.Minute), time.NewTicker(24*time.Hour)
 	defer minute.Stop()
 	defer day.Stop()
@@ -116,6 +117,10 @@ func (k *Keeper) Watch(ctx context.Context) {
 		case <-day.C:
 			k.reload()
 			k.upkeep()
+		}
+		if p := k.current.Load(); p != last {
+			last = p
+			changed(p.info())
 		}
 	}
 }

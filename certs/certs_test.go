@@ -411,7 +411,8 @@ func TestWatch(t *testing.T) {
 		made := k.Info()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go k.Watch(ctx)
+		var told []string
+		go k.Watch(ctx, func(i Info) { told = append(told, i.CertSHA256) })
 		after := func(d time.Duration) Info {
 			time.Sleep(d)
 			synctest.Wait()
@@ -439,6 +440,9 @@ func TestWatch(t *testing.T) {
 		operatorPair(t, dir, "chat.example.org", time.Now().Add(later+60*24*time.Hour))
 		if after(time.Minute).Own {
 			t.Error("the operator's pair is not in use after a minute")
+		}
+		if want := []string{renewed.CertSHA256, k.Info().CertSHA256}; !slices.Equal(told, want) {
+			t.Errorf("was told of %v, want %v", told, want)
 		}
 	})
 }

@@ -19,7 +19,7 @@ func (a *App) registerPage(c echo.Context) error {
 }
 
 func (a *App) registerForm() views.Register {
-	return views.Register{TokenRequired: a.o.Registration == "invite", Closed: a.o.Registration == "closed"}
+	return views.Register{Registration: a.o.Registration}
 }
 
 func (a *App) register(c echo.Context) error {
@@ -48,15 +48,17 @@ func (a *App) register(c echo.Context) error {
 func (a *App) tryRegister(c echo.Context, r models.Registration) (models.ID, error) {
 	switch {
 	case a.o.Registration == "closed":
-		return models.ID{}, &models.Error{Kind: models.Denied, Msg: "Nobody can register here at the moment. Ask the person who runs this server."}
+		return models.ID{}, errClosed
 	case a.o.Registration == "invite" && r.Token == "":
-		return models.ID{}, &models.Error{Kind: models.Invalid, Field: "token", Msg: "Only somebody with a set-up link can register here. Paste the link."}
+		return models.ID{}, &models.Error{Kind: models.Invalid, Field: "token", Msg: "Only somebody with an invitation or a set-up link can register here. Paste the link."}
 	}
 	if err := a.limits.registrations.take(addressKey(c)); err != nil {
 		return models.ID{}, err
 	}
 	return a.o.Store.Register(c.Request().Context(), r)
 }
+
+var errClosed = &models.Error{Kind: models.Denied, Msg: "You cannot register here at the moment. Ask the person who runs this server."}
 
 func (a *App) registerAgain(c echo.Context, r models.Registration, err error) error {
 	fault, ok := faults(err)
@@ -103,6 +105,9 @@ func (a *App) confirm(c echo.Context) error {
 	}
 	ctx := c.Request().Context()
 	id, _ := models.ParseID(a.sessions.GetString(ctx, keyPending))
+	if p, err := a.o.Store.Pending(ctx, id); err == nil && (a.o.Registration == "closed" || a.o.Registration == "invite" && !p.Invited) {
+		return errClosed // it was begun before that
+	}
 	user, codes, err := a.o.Store.Confirm(ctx, by(c), id, field("code"))
 	if models.KindOf(err) == models.Invalid {
 		e, formErr := a.pendingForm(c)
@@ -114,7 +119,7 @@ func (a *App) confirm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.signIn(c, user, false); err != nil {
+	if err := a.arrive(c, user); err != nil {
 		return err
 	}
 	a.sessions.Put(ctx, keyCodes, codes)
@@ -163,7 +168,7 @@ func (a *App) loginPage(c echo.Context) error {
 	if visitOf(c).signedIn() {
 		return seeOther(c, "/rooms")
 	}
-	l := views.Login{Next: c.QueryParam("next"), Open: a.o.Registration != "closed"}
+	l := views.Login{Next: c.QueryParam("next"), Registration: a.o.Registration}
 	if localTarget(l.Next) != l.Next {
 		l.Next = ""
 	}
@@ -175,20 +180,30 @@ func (a *App) login(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	user, recovery, err := a.o.Store.Authenticate(c.Request().Context(), by(c), field("username"), field("password"), field("code"))
+	arrival, err := a.o.Store.Authenticate(c.Request().Context(), by(c), models.SignIn{
+		Username: field("username"), Password: field("password"), Code: field("code"), Device: deviceOf(c),
+	})
 	if err != nil {
 		fault, ok := faults(err)
 		if !ok {
 			return err
 		}
 		retryAfter(c, err)
-		l := views.Login{Username: field("username"), Next: field("next"), Error: fault[""], Open: a.o.Registration != "closed"}
+		l := views.Login{Username: field("username"), Next: field("next"), Error: fault[""], Registration: a.o.Registration}
 		return a.formAgain(c, status(err), views.LoginPartial(l), views.LoginPage(a.shell(c, "Log in"), l))
 	}
-	if err := a.signIn(c, user, recovery); err != nil {
+	if arrival.Recovery {
+		err = a.signIn(c, arrival.User, true)
+	} else {
+		err = a.arrive(c, arrival.User)
+	}
+	if err == nil {
+		err = a.noteArrival(c, arrival)
+	}
+	if err != nil {
 		return err
 	}
-	if recovery {
+	if arrival.Recovery {
 		return seeOther(c, "/login/enrol")
 	}
 	return seeOther(c, localTarget(field("next")))
@@ -242,14 +257,18 @@ func (a *App) enrol(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	v := visitOf(c)
-	left, err := a.o.Store.Enrol(c.Request().Context(), by(c), e.Secret, field("code"))
+	ctx := c.Request().Context()
+	left, err := a.o.Store.Enrol(ctx, by(c), e.Secret, field("code"))
 	if err != nil {
 		return a.enrolAgain(c, e, err)
 	}
-	if err := a.signIn(c, v.user, false); err != nil {
+	failed := a.sessions.GetString(ctx, keyArrival)
+	if err := a.arrive(c, visitOf(c).user); err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, enrolledNotice(left))
+	a.sessions.Put(ctx, keyNotice, enrolledNotice(left))
+	if failed != "" {
+		a.sessions.Put(ctx, keyArrival, failed)
+	}
 	return seeOther(c, "/rooms")
 }

@@ -702,6 +702,7 @@ func (b *tab) fits(when string) {
 		const clipped = (e, box) => {
 			for (let p = e.parentElement; p && p !== document.body; p = p.parentElement) {
 				const style = getComputedStyle(p), outer = p.getBoundingClientRect();
+				if (p.matches(".table-box") && outer.right <= d.clientWidth + 0.5) return true; // a table scrolls by itself
 				if (style.overflowX !== "visible" && outer.right <= d.clientWidth + 0.5 && outer.left >= -0.5) {
 					return style.overflowX === "hidden" || style.overflowX === "clip" || p.scrollWidth <= p.clientWidth;
 				}
@@ -713,7 +714,7 @@ func (b *tab) fits(when string) {
 			if (!box.width || !box.height || !e.checkVisibility() || e.closest("svg, .visually-hidden, .skip")) continue;
 			if ((box.right > d.clientWidth + 0.5 || box.left < -0.5) && !clipped(e, box)) wide.push(e.tagName + "." + e.className + "#" + e.id + ": " + box.left + " to " + box.right);
 			const overflow = getComputedStyle(e).overflowX;
-			if ((overflow === "auto" || overflow === "scroll") && e.scrollWidth > e.clientWidth + 1) wide.push(e.tagName + "#" + e.id + " scrolls sideways: " + e.scrollWidth + " > " + e.clientWidth);
+			if ((overflow === "auto" || overflow === "scroll") && !e.matches(".table-box") && e.scrollWidth > e.clientWidth + 1) wide.push(e.tagName + "#" + e.id + " scrolls sideways: " + e.scrollWidth + " > " + e.clientWidth);
 		}
 		return wide;
 	})()`)

@@ -56,6 +56,7 @@ func TestNothingIsDestroyedWithoutPasswordAndCode_T26(t *testing.T) { // R33
 	} {
 		f["next"] = r.path("/settings")
 		for _, headers := range [][]string{nil, htmx} {
+			o.forgetFailures() // what refuses is not the wait
 			a := ada.post("/sudo", f, headers...).want(422)
 			if strings.TrimSpace(text(a.id("problem"))) == "" || strings.Contains(a.body, f["password"]) && f["password"] != "" {
 				t.Errorf("%s: the page says nothing, or the password", name)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
 	"conclave/models"
@@ -36,6 +37,8 @@ type stream struct {
 	cursor uint64          // the last entry that was sent
 	log    string          // the incarnation that the cursor counts in; empty when the listener did not say
 	told   []models.Unread // what was last said to be unread; nil before the first time
+	news   []models.News   // what was last said to be news
+	seen   string          // names who waits, or the rooms, as the page shows them; empty on a page that shows neither
 
 	w       http.ResponseWriter // below echo's, which would count bytes
 	control *http.ResponseController
@@ -92,7 +95,7 @@ func aside(f func()) {
 // listen begins a stream.
 func (a *App) listen(c echo.Context, m models.Membership) error {
 	v, r := visitOf(c), c.Request()
-	s := &stream{a: a, id: c.Get(requestIDKey), user: v.user.ID, m: m, log: c.QueryParam("log"), cursor: cursorOf(r)}
+	s := &stream{a: a, id: c.Get(requestIDKey), user: v.user.ID, m: m, log: c.QueryParam("log"), cursor: cursorOf(r), seen: c.QueryParam("seen")}
 	place := r.Context().Value(streamKey{}).(**stream)
 	s.w = c.Response().Writer
 	s.control = http.NewResponseController(s.w)
@@ -157,6 +160,11 @@ func (s *stream) begin() error {
 		return err
 	}
 	s.sub.Watch(rooms)
+	if !s.m.Room.Zero() { // elsewhere the first word about what is unread leads to it
+		if err := s.lookAgain(); err != nil {
+			return err
+		}
+	}
 	return s.stillSignedIn()
 }
 
@@ -217,7 +225,7 @@ func (s *stream) drain() {
 		}
 		for b := s.sub.Take(); b != nil; b = s.sub.Take() {
 			bytes, ok := b.After(s.cursor)
-			if b.Kind == feed.KindWake || b.Kind == feed.KindUnread || b.Last() > 0 && !ok {
+			if b.Kind == feed.KindWake || b.Kind == feed.KindUnread || b.Kind == feed.KindKnock || b.Last() > 0 && !ok {
 				s.work <- b
 				return
 			}
@@ -240,6 +248,8 @@ func (s *stream) do(b *feed.Block) (err error) {
 		aside(func() { err = s.stillSignedIn() })
 	case feed.KindUnread:
 		aside(func() { err = s.unread() })
+	case feed.KindKnock:
+		aside(func() { err = s.lookAgain() })
 	default: // a gap: the log knows more
 		aside(func() { err = s.catchUp() })
 	}
@@ -255,33 +265,53 @@ func (s *stream) stillSignedIn() error {
 	return err
 }
 
-// unread sends what has changed since it was last said; the first time all.
+// unread sends what has changed since it was last said: what is unread, and news of this session.
+// The first time it sends all.
 func (s *stream) unread() error {
 	var list []models.Unread
+	var news []models.News
 	var err error
-	s.read(func() { list, err = s.a.o.Store.Unread(s.ctx, s.user) })
+	s.read(func() {
+		if list, err = s.a.o.Store.Unread(s.ctx, s.user); err == nil {
+			news, err = s.a.o.Store.News(s.ctx, s.sub.Session)
+		}
+	})
 	if err != nil {
 		return err
 	}
-	all := s.told == nil || len(list) != len(s.told)
-	changed := list
-	if !all {
-		changed = nil
-		for i := range list {
-			if list[i] != s.told[i] {
-				changed = append(changed, list[i])
-			}
-		}
-		if len(changed) == 0 {
-			return nil
+	var parts []templ.Component
+	if s.told == nil || len(news) != len(s.news) || len(news) > 0 && news[len(news)-1] != s.news[len(news)-1] {
+		parts = append(parts, views.NewsPartial(newsShown(news)))
+	}
+	changed, all := changedSince(s.told, list)
+	if all || len(changed) > 0 {
+		parts = append(parts, views.UnreadPartial(unreads(changed, all)))
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	s.told, s.news = append([]models.Unread{}, list...), news // not nil
+	frame, err := partials(templ.Join(parts...))
+	if err == nil {
+		err = s.write(frame)
+	}
+	if err == nil && all && s.m.Room.Zero() { // there may be another room
+		err = s.lookAgain()
+	}
+	return err
+}
+
+// changedSince is what is said differently than before; all of it when there are other rooms.
+func changedSince(told, list []models.Unread) (changed []models.Unread, all bool) {
+	if told == nil || len(list) != len(told) {
+		return list, true
+	}
+	for i := range list {
+		if list[i] != told[i] {
+			changed = append(changed, list[i])
 		}
 	}
-	s.told = append([]models.Unread{}, list...) // not nil
-	frame, err := partials(views.UnreadPartial(unreads(changed, all)))
-	if err != nil {
-		return err
-	}
-	return s.write(frame)
+	return changed, false
 }
 
 // write sends a frame, unless the stream has been ended meanwhile: what still waits in the

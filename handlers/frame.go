@@ -34,6 +34,8 @@ func (a *App) renderEvent(e *feed.Event) (frame []byte) {
 		return a.entryFrame(ctx, e.Entry.(*models.Entry))
 	case feed.KindMembers:
 		frame, err = a.membersFrame(a.o.Store.MembersAfter(ctx, e.Entry.(*models.Entry)))
+	case feed.KindCode:
+		frame, err = partials(views.CodePartial(models.ID(e.Topic).String()))
 	case feed.KindPresence:
 		frame, err = a.presenceFrame(ctx, e)
 	case feed.KindTyping:

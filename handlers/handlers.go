@@ -29,6 +29,8 @@ type Options struct {
 	SessionLifetime time.Duration
 	LimitScale      int              // multiplies every count of the limits
 	Now             func() time.Time // nil: time.Now
+	Version         string
+	Certificate     func() Certificate // the one in use; nil: not known
 }
 
 // App answers HTTP requests.
@@ -38,6 +40,7 @@ type App struct {
 	sessions *scs.SessionManager
 	origins  *http.CrossOriginProtection
 	limits   limits
+	started  time.Time
 	reading  chan struct{} // full when as many streams read as may at once
 }
 
@@ -46,7 +49,7 @@ func New(o Options) *App {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &App{o: o, sessions: newSessions(o), origins: http.NewCrossOriginProtection(), limits: newLimits(o.LimitScale), reading: make(chan struct{}, readersAtOnce)}
+	a := &App{o: o, sessions: newSessions(o), origins: http.NewCrossOriginProtection(), limits: newLimits(o.LimitScale), started: o.Now(), reading: make(chan struct{}, readersAtOnce)}
 	o.Hub.Render(a.renderEvent)
 	e := echo.New()
 	a.routes = e
@@ -70,6 +73,8 @@ func New(o Options) *App {
 	anyone.post("/login", a.login)
 	anyone.get("/login/enrol", a.enrolPage)
 	anyone.post("/login/enrol", a.enrol)
+	anyone.get("/reset", a.resetPage)
+	anyone.post("/reset", a.reset)
 	anyone.post("/logout", a.logout)
 	anyone.get("/join", a.joinPage)
 
@@ -77,15 +82,33 @@ func New(o Options) *App {
 	member.get("/register/recovery", a.recoveryPage)
 	member.post("/register/recovery", a.recoverySaved)
 	member.post("/session", a.touch)
+	member.post("/account/news", a.dismissNews)
 	member.get("/sudo", a.sudoPage)
 	member.post("/sudo", a.confirmSudo)
 	member.get("/feed", a.ownFeed)
 	member.get("/rooms", a.roomsPage)
 	member.post("/rooms", a.createRoom)
 	member.post("/rooms/join", a.joinRoom)
+	member.post("/rooms/knocks/:knock/withdraw", a.withdraw)
 
 	admin := routes{e, "", []echo.MiddlewareFunc{a.visited, a.signedIn, administrator}}
 	admin.get("/admin", a.overview)
+	admin.get("/admin/people", a.peoplePage)
+	admin.get(personRoute, a.personPage)
+	admin.post(personRoute+"/promote", a.sudo(personRoute, a.operate(a.o.Store.Promote, "%s is an administrator now.")))
+	admin.post(personRoute+"/demote", a.sudo(personRoute, a.operate(a.o.Store.Demote, "%s is no administrator any more.")))
+	admin.post(personRoute+"/disable", a.sudo(personRoute, a.operate(a.o.Store.Disable, "%s is signed out everywhere and cannot sign in.")))
+	admin.post(personRoute+"/enable", a.sudo(personRoute, a.operate(a.o.Store.Enable, "%s can sign in again.")))
+	admin.post(personRoute+"/sessions", a.sudo(personRoute, a.operate(a.o.Store.EndSessions, "%s is signed out everywhere.")))
+	admin.post(personRoute+"/reset", a.sudo(personRoute, a.makeReset))
+	admin.get("/admin/invitations", a.invitationsPage)
+	admin.post("/admin/invitations", a.sudo("/admin/invitations", a.invite))
+	admin.post("/admin/invitations/:invitation/revoke", a.sudo("/admin/invitations", a.revokeInvitation))
+	admin.get("/admin/rooms", a.roomTable)
+	admin.get("/admin/attempts", a.attemptsPage)
+	admin.post("/admin/attempts/lift", a.sudo("/admin/attempts", a.liftWait))
+	admin.get("/admin/audit", a.auditPage)
+	admin.post("/admin/audit/export", a.exportAudit)
 
 	room := routes{e, roomRoute, []echo.MiddlewareFunc{a.visited, a.signedIn, a.inRoom}}
 	room.get("", a.roomPage)
@@ -101,6 +124,12 @@ func New(o Options) *App {
 	room.post("/leave", a.leaveRoom)
 	room.get("/proof", a.proofPage)
 	room.get("/settings", a.settingsPage)
+	room.post("/code", a.setCodeTerms)
+	room.post("/code/rotate", a.rotateCode)
+	room.post("/code/off", a.switchCode(true))
+	room.post("/code/on", a.switchCode(false))
+	room.post("/knocks/:username/admit", a.admit)
+	room.post("/knocks/:username/decline", a.decline)
 	room.post("/epoch", a.turnEpoch)
 	room.post("/destroy", a.sudo(roomRoute+"/settings", a.destroyRoom))
 	e.RouteNotFound("/*", echo.NotFoundHandler, a.visited)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -42,6 +43,7 @@ type settings struct {
 	registration   string
 	idle, lifetime time.Duration
 	scale          int
+	jsonLog        bool
 	fullHashes     bool // passwords cost what they cost in earnest
 	hub            feed.Options
 }
@@ -84,6 +86,9 @@ func openOffice(t *testing.T, change ...func(*settings)) *office {
 func (o *office) start(address string) {
 	o.t.Helper()
 	logger := slog.New(slog.NewTextHandler(o.log, nil))
+	if o.set.jsonLog {
+		logger = slog.New(slog.NewJSONHandler(o.log, nil))
+	}
 	o.hub = feed.New(o.set.hub)
 	var err error
 	o.store, err = models.Open(models.Options{
@@ -97,7 +102,11 @@ func (o *office) start(address string) {
 	o.server.Config = handlers.NewServer(handlers.Options{
 		Store: o.store, Hub: o.hub, Log: logger, Now: o.clock.now, LimitScale: o.set.scale,
 		Serves:       func(host string) bool { return host == "127.0.0.1" || host == "localhost" },
-		Registration: o.set.registration, SessionLifetime: o.set.lifetime,
+		Registration: o.set.registration, SessionLifetime: o.set.lifetime, Version: "v0.0.1 go1.26",
+		Certificate: func() handlers.Certificate {
+			print := strings.Repeat("AB:", 31) + "AB"
+			return handlers.Certificate{Fingerprint: print, KeyFingerprint: print, Until: time.Now().AddDate(1, 0, 0), Names: []string{"localhost", "127.0.0.1"}, Own: true}
+		},
 	})
 	if address != "127.0.0.1:0" {
 		o.server.Listener.Close()
@@ -199,6 +208,21 @@ func (p *person) login() *person {
 	other.username, other.fullName, other.password, other.secret, other.recovery = p.username, p.fullName, p.password, p.secret, p.recovery
 	other.post("/login", fields{"username": p.username, "password": p.password, "code": p.code()}).wantRedirect("/rooms")
 	return other
+}
+
+// visitorFrom is somebody at another address of this machine: 127.0.0.2 and so on.
+func (o *office) visitorFrom(address string) *person {
+	return o.visitor().at(address)
+}
+
+// at moves a browser to that address.
+func (p *person) at(address string) *person {
+	transport := p.client.Transport.(*http.Transport).Clone()
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	transport.DialContext = dialer.DialContext
+	p.o.t.Cleanup(transport.CloseIdleConnections)
+	p.client.Transport = transport
+	return p
 }
 
 type room struct{ id, code string }

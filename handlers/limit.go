@@ -37,19 +37,9 @@ func (b bucket) take(key string) error {
 	r := limiter.Reserve()
 	if wait := r.Delay(); wait > 0 {
 		r.Cancel()
-		return &models.Error{Kind: models.Limited, Msg: "That was too often in too short a time. Wait " + inWords(wait) + " and try again.", Wait: wait}
+		return &models.Error{Kind: models.Limited, Msg: "That was too often in too short a time. Wait " + models.InWords(wait) + " and try again.", Wait: wait}
 	}
 	return nil
-}
-
-func inWords(d time.Duration) string {
-	switch {
-	case d <= 2*time.Second:
-		return "a moment"
-	case d < 90*time.Second:
-		return d.Round(time.Second).String()
-	}
-	return d.Round(time.Minute).String()
 }
 
 // limits of SECURITY.md R22 and R54.
@@ -58,8 +48,10 @@ type limits struct {
 	rooms         bucket // by user
 	posts         bucket // by user and room
 	sudo          bucket // by user
+	resets        bucket // by address
 	marks         bucket // by user and room
 	typing        bucket // by user and room
+	codes         bucket // by user
 }
 
 func newLimits(scale int) limits {
@@ -69,8 +61,10 @@ func newLimits(scale int) limits {
 		rooms:         newBucket(20, time.Hour, 20, scale),
 		posts:         newBucket(10, 10*time.Second, 20, scale),
 		sudo:          newBucket(10, 15*time.Minute, 10, scale),
+		resets:        newBucket(30, 15*time.Minute, 30, scale),
 		marks:         newBucket(2, time.Second, 20, scale), // several pages of one person, each once in two seconds
 		typing:        newBucket(1, time.Second, 1, scale),
+		codes:         newBucket(60, time.Hour, 30, scale),
 	}
 }
 

@@ -80,7 +80,6 @@ func TestAWrongPasswordLeavesNothingBehindThatOpensADoor_T1(t *testing.T) { // T
 	// nor with a session that holds something already
 	eve.username, eve.fullName = "eve", "Eve Moneypenny"
 	eve.post("/register", eve.registration()).wantRedirect("/register/confirm")
-	eve.post("/login", fields{"username": "ada", "password": "wrong lantern over the harbour", "code": ada.code()}).want(422)
 	eve.post("/login", ada.credentials("000000")).want(422)
 	eve.out()
 	if before == 0 || someones() != before {
@@ -163,18 +162,24 @@ func TestALoginFailsTheSameWayWhateverIsWrong_T11(t *testing.T) { // T11
 	ada := o.register("ada", "Ada Lovelace")
 	for name, headers := range map[string][]string{"page": nil, "fragment": htmx} {
 		var first string
-		for what, f := range map[string]fields{
-			"somebody unknown":                 {"username": "bob", "password": password, "code": "123456"},
-			"a wrong password":                 {"username": "ada", "password": "wrong lantern over the harbour", "code": ada.code()},
-			"a wrong code":                     {"username": "ada", "password": password, "code": "000000"},
-			"a code of letters":                {"username": "ada", "password": password, "code": "QWERTY"},
-			"no code":                          {"username": "ada", "password": password, "code": ""},
-			"nothing but the name":             {"username": "ada"},
-			"an unknown recovery code":         {"username": "ada", "password": password, "code": "000000-000000-000000-000000"},
-			"a recovery code without password": {"username": "ada", "password": "", "code": ada.recovery[0]},
-			"a password of a kilobyte":         {"username": "ada", "password": strings.Repeat("x", 1024), "code": "123456"},
-			"a password that is no text":       {"username": "ada", "password": "\xff\xfe\x00", "code": "123456"},
+		for what, f := range map[string]func() fields{
+			"somebody unknown": func() fields { return fields{"username": "bob", "password": password, "code": "123456"} },
+			"a wrong password": func() fields {
+				return fields{"username": "ada", "password": "wrong lantern over the harbour", "code": ada.code()}
+			},
+			"a wrong code":                     func() fields { return ada.credentials("000000") },
+			"a code of letters":                func() fields { return ada.credentials("QWERTY") },
+			"no code":                          func() fields { return ada.credentials("") },
+			"nothing but the name":             func() fields { return fields{"username": "ada", "code": "000000"} },
+			"an unknown recovery code":         func() fields { return ada.credentials("000000-000000-000000-000000") },
+			"a recovery code without password": func() fields { return fields{"username": "ada", "password": "", "code": ada.recovery[0]} },
+			"a password of a kilobyte": func() fields {
+				return fields{"username": "ada", "password": strings.Repeat("x", 1024), "code": "123456"}
+			},
+			"a password that is no text": func() fields { return fields{"username": "ada", "password": "\xff\xfe\x00", "code": "123456"} },
 		} {
+			o.clock.advance(17 * time.Minute) // longer than anybody has to wait
+			f := f()
 			if headers != nil && len(f["code"]) != 6 {
 				continue // each is a hash; the fragment needs fewer
 			}
@@ -205,6 +210,7 @@ func TestSomebodyUnknownCostsTheServerTheSameWork(t *testing.T) { // R19
 	best := map[string]time.Duration{}
 	for range 3 { // in turns, so that a slow moment of this machine hits all
 		for what, f := range tries {
+			o.clock.advance(17 * time.Minute) // nobody has to wait
 			p := o.visitor()
 			p.get("/login") // the connection
 			start := time.Now()
@@ -362,11 +368,11 @@ func TestTheCookieOfASessionIsBoundToThisServerAndTheBrowsersLife_T19(t *testing
 	ada := o.register("ada", "Ada Lovelace")
 	answer := o.visitor().post("/login", ada.credentials(ada.code())).wantRedirect("/rooms")
 	c := answer.session()
-	if c == nil || len(answer.cookie) != 1 {
+	if c == nil || len(answer.cookie) != 2 { // the other one is the device's
 		t.Fatalf("the login sets %v", answer.cookie)
 	}
 	if !c.Secure || !c.HttpOnly || c.Path != "/" || c.SameSite != http.SameSiteLaxMode || c.Domain != "" || !c.Expires.IsZero() || c.MaxAge != 0 {
-		t.Errorf("the cookie is %s", answer.header.Get("Set-Cookie"))
+		t.Errorf("the cookie is %s", c)
 	}
 	if len(c.Value) < 43 { // 256 bits
 		t.Errorf("the token %q is too short", c.Value)

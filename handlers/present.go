@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/a-h/templ"
 
@@ -85,6 +86,23 @@ func invitation(v models.View, url string) (templ.Component, error) {
 		}
 		return prepare(views.JoinQRPart(code))
 	})
+}
+
+// terms are what a room's code lets in at a moment.
+func terms(v models.View, now time.Time) views.Terms {
+	t := v.Terms
+	return views.Terms{
+		Off: t.Off, Expires: t.Expires, Expired: t.Expired(now), Uses: t.Uses, Joined: v.Joined, Knock: t.Knock,
+		Damaged: v.Code == "" && !t.Off,
+	}
+}
+
+func waiting(list []models.Knock) []views.Waiting {
+	people := make([]views.Waiting, len(list))
+	for i, k := range list {
+		people[i] = views.Waiting{Who: person(k.Who), At: k.At}
+	}
+	return people
 }
 
 // firstNew is the first message after the mark that somebody else wrote, 0 for none.

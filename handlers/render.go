@@ -97,14 +97,18 @@ func seeOther(c echo.Context, target string) error {
 	return c.Redirect(http.StatusSeeOther, target)
 }
 
-// shell fills the frame of a page, and takes the notice that was left for it.
+// shell fills the frame of a page, and takes the notices that were left for it.
 func (a *App) shell(c echo.Context, title string) views.Shell {
 	s := views.Shell{Title: title}
-	v := visitOf(c)
+	v, known := c.Get(visitKey).(visit) // not of a request that was refused before
 	if v.signedIn() {
 		s.Me = &views.Person{Username: v.user.Username, FullName: v.user.FullName}
 		s.Admin = v.user.Admin
+	}
+	if known && !v.limited {
 		s.Notice = a.sessions.PopString(c.Request().Context(), keyNotice)
+		s.Arrival = a.arrivalNotice(c)
+		s.News = newsShown(v.news)
 	}
 	return s
 }

@@ -44,6 +44,7 @@ type visit struct {
 	user    models.User
 	session [32]byte // the session's keyed hash
 	limited bool
+	news    []models.News
 }
 
 func (v visit) signedIn() bool { return !v.user.ID.Zero() && !v.limited }
@@ -79,6 +80,11 @@ func (a *App) visited(next echo.HandlerFunc) echo.HandlerFunc {
 				return err
 			}
 		}
+		if v.signedIn() {
+			if v.news, err = a.o.Store.News(ctx, v.session); err != nil {
+				return err
+			}
+		}
 		c.Set(visitKey, v)
 		return next(c)
 	}
@@ -95,6 +101,7 @@ func (a *App) storeSession(c echo.Context) {
 			return
 		}
 		a.sessions.WriteSessionCookie(ctx, c.Response(), token, expiry)
+		a.inherit(c, token)
 	case scs.Destroyed:
 		a.sessions.WriteSessionCookie(ctx, c.Response(), "", time.Time{})
 	}
@@ -137,6 +144,8 @@ func (a *App) signIn(c echo.Context, user models.User, limited bool) error {
 	}
 	a.sessions.Put(ctx, models.SessionUser, user.ID.String())
 	a.sessions.Put(ctx, models.SessionAuth, a.o.Now().UnixMilli())
+	a.sessions.Put(ctx, models.SessionAddress, c.RealIP())
+	a.sessions.Put(ctx, models.SessionAgent, agentOf(c.Request()))
 	if limited {
 		a.sessions.Put(ctx, keyLimited, true)
 	}

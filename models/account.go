@@ -29,6 +29,10 @@ type account struct {
 	codesStand, passkeysStand bool // those tables hold what the profile vouches for
 }
 
+// disabled reports whether the person may not sign in. The sealed profile says so; the column is
+// for queries, and clearing it does not help.
+func (a *account) disabled() bool { return a.row.DisabledMS != nil || a.profile.DisabledMS > 0 }
+
 // vouched are digests of what signs a person in.
 type vouched struct {
 	Keys     string `json:"keys"`     // the tags of the password's and the TOTP secret's envelopes

@@ -28,7 +28,7 @@ func (s *Store) act(ctx context.Context, f func(*act) error) error {
 	})
 	if err == nil {
 		s.proofs.tick()
-		s.ledger.note(t.noted, s.proofs.now(), t.now)
+		s.note(t.noted, t.now)
 	}
 	s.lane.quiet.Unlock()
 	if err == nil {

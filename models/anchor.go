@@ -94,14 +94,15 @@ func (s *Store) writeAnchors(ctx context.Context) error {
 		return err
 	}
 	s.proofs.moveOn(s.anchors.rooms)
+	now := s.o.Now()
 	text := s.anchors.encoded(s.service.AnchorSum, slices.SortedFunc(maps.Keys(s.anchors.rooms), func(a, b ID) int { return bytes.Compare(a[:], b[:]) }))
-	if bytes.Equal(text, s.anchorsText) {
-		return nil
+	if !bytes.Equal(text, s.anchorsText) {
+		if err := replaceFile(filepath.Join(s.o.Dir, anchorsName), text); err != nil {
+			return fmt.Errorf("the anchors could not be written: %w", err)
+		}
+		s.anchorsText = text
 	}
-	if err := replaceFile(filepath.Join(s.o.Dir, anchorsName), text); err != nil {
-		return fmt.Errorf("the anchors could not be written: %w", err)
-	}
-	s.anchorsText = text
+	s.integrity.set(func(i *integrity) { i.audit.UpTo, i.anchored = s.anchors.audit.n, now })
 	return nil
 }
 
@@ -112,7 +113,7 @@ func (s *Store) advanceAudit(ctx context.Context) error {
 		return err
 	}
 	if at := s.anchors.audit; at.n > 0 && there != at.mac {
-		s.alarmOn(faultAudit, fmt.Sprintf("entry %d", at.n))
+		s.auditFault(at.n, "it is not the one that the anchors name, or is missing")
 		return nil
 	}
 	whole := true
@@ -122,7 +123,10 @@ func (s *Store) advanceAudit(ctx context.Context) error {
 			if whole {
 				s.anchors.audit.n = n
 			}
-		}, func(n uint64, what string) { whole = false })
+		}, func(n uint64, what string) {
+			whole = false
+			s.auditFault(n, what)
+		})
 		if err != nil {
 			return err
 		}
@@ -130,7 +134,6 @@ func (s *Store) advanceAudit(ctx context.Context) error {
 			s.anchors.audit = next
 		} else {
 			s.anchors.audit.mac, err = macAt(ctx, s.read.Statement.ConnPool, "SELECT mac FROM audit_log WHERE n = ?", s.anchors.audit.n)
-			s.alarmOn(faultAudit, fmt.Sprintf("after entry %d", s.anchors.audit.n))
 			return err
 		}
 		if read < sliceSize {

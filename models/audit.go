@@ -19,9 +19,57 @@ type By struct {
 }
 
 // Audit is one event of the audit log. It holds no secret and no text of anybody: ids, names
-// of events and outcomes.
+// of events and outcomes. Where nothing else is said the outcome is "done".
+//
+// Signing in. The object is the account that was meant, empty for a name that nobody has; nobody
+// is the actor until it has worked.
+//
+//	login.ok       signed in
+//	login.fail     refused
+//	login.code     refused: the password was right, the code was not
+//	login.wait     not even tried: the account or the address has to wait
+//	sudo           password and code given again; "refused" when they did not fit; no object
+//	attempts.lift  the administrator ended an account's wait
+//	passkey.clone  a passkey counted backwards, as a copy of it would; the outcome says what was done
+//
+// Accounts. The object is "user revision"; the actor is whoever did it, the person or the administrator.
+//
+//	account.register  profile  email  password  totp  codes  recovery (a recovery code was used)
+//	account.rehash    passkey  passkey-remove  disable  enable  promote  demote
+//	account.reset     reset-link  delete
+//
+// Sessions, and links that can be used up. The object is half of a keyed hash; the outcome of an
+// ended session is why.
+//
+//	session.end
+//	token.make  token.use  token.revoke    set-up links, invitations, links for a new password
+//
+// Rooms. The object is "room", and "room user" where it is done to somebody else.
+//
+//	room.create  join  leave  remove  ban  unban  role (outcome: the role)  knock  admit  decline
+//	room.code    history  epoch (the owner asked for it)  destroy
+//
+// Keys, certificate, copies. The server is the actor, or whoever types commands on its machine.
+//
+//	keys.rotate  keys.destroy  keys.export          object: "old to new", else the key's name
+//	cert.new     cert.renew (the same key)  cert.key (a new one)   object: "certificate key", SHA-256;
+//	                                                outcome: who has made it
+//	backup.made                                     no object
+//
+// Integrity. Nobody is the actor.
+//
+//	integrity.log  message  key  member  profile  session  audit   object: "room n", the user, or
+//	                                                "entry n" of this log; outcome: what is wrong
+//	rollback.accepted  the operator let history go on from an older database; object: the room, zeros for this log
+//	alarm.codes        many wrong room codes in an hour; outcome: how many
+//
+// The server itself.
+//
+//	server.start  object: the version; outcome: the configuration
+//	server.stop   missing before a start: the server was killed, or its machine stopped
+//	audit.export  object: the format; outcome: how the log was filtered
 type Audit struct {
-	Event   string // "room.destroy", "keys.rotate", "integrity.message" ...
+	Event   string
 	Actor   ID
 	Session []byte // keyed hash; empty: none
 	Address string
@@ -143,9 +191,9 @@ func (s *Store) walkAuditSlice(ctx context.Context, last *mark, each func(n uint
 		a.Session = session
 		switch {
 		case uint64(n) != last.n+1:
-			report(uint64(n), "entries of the audit log are missing before this one")
+			report(uint64(n), missingBefore)
 		case s.service.AuditNext(last.mac, a.encoded(uint64(n), int64(at))) != mac:
-			report(uint64(n), "this entry of the audit log was changed")
+			report(uint64(n), entryChanged)
 		default:
 			each(uint64(n), int64(at), a)
 		}

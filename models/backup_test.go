@@ -81,7 +81,7 @@ func TestABackupUnderPostingIsWholeElsewhere(t *testing.T) {
 		restored.believedWithMore(t, there, w.ada, w.library)
 		code, err := totp.GenerateCode(w.secret["ada"], time.Now())
 		must(t, err)
-		if user, _, err := there.Authenticate(ctx, By{}, "ada", passphrase, code); err != nil || user.ID != w.ada {
+		if user, err := there.Authenticate(ctx, By{}, SignIn{Username: "ada", Password: passphrase, Code: code}); err != nil || user.User.ID != w.ada {
 			t.Errorf("logging in after the restore: %v", err)
 		}
 		must(t, there.Close())

@@ -36,6 +36,8 @@ type reply struct {
 const (
 	CommandRotate     = "keys rotate"
 	CommandDestroyKey = "keys destroy"
+
+	commandTell = "tell" // see Tell
 )
 
 // perform carries a command out in this process.
@@ -47,6 +49,10 @@ func (s *Store) perform(ctx context.Context, r request) (string, error) {
 			now, s.keyPath(now), old), err
 	case CommandDestroyKey:
 		return fmt.Sprintf("The key %s is destroyed. Copies of it that are kept elsewhere still open old backups.", r.Name), s.DestroyKey(ctx, r.Name)
+	case CommandUsers, CommandPromote, CommandDemote, CommandDisable, CommandEnable, CommandReset:
+		return s.userCommand(ctx, r.Command, r.Name)
+	case commandTell:
+		return "", s.told(ctx, r.Name)
 	}
 	return "", fmt.Errorf("this server does not know the command %q: it may be older than the program that asks", r.Command)
 }
@@ -102,6 +108,9 @@ func (s *Store) listenControl() (net.Listener, error) {
 func Ask(ctx context.Context, o Options, command, name string) (string, error) {
 	conn, err := net.Dial("unix", filepath.Join(o.Dir, controlName))
 	if err != nil {
+		if err := inUse(o.Dir); err != nil {
+			return "", err
+		}
 		s, err := Open(o)
 		if err != nil {
 			return "", err

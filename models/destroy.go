@@ -36,6 +36,7 @@ func (s *Store) Destroy(ctx context.Context, m Membership) error {
 			"UPDATE messages SET envelope = x'', client_id = NULL WHERE room_id = ?",
 			"DELETE FROM memberships WHERE room_id = ?",
 			"DELETE FROM marks WHERE room_id = ?",
+			"DELETE FROM knocks WHERE room_id = ?",
 			fmt.Sprintf("UPDATE rooms SET name = x'', code = x'', code_index = NULL, state = %d WHERE id = ?", roomDestroying),
 		} {
 			if err := c.exec(statement, m.Room); err != nil {

@@ -66,6 +66,10 @@ func invalid(field, format string, args ...any) *Error {
 	return &Error{Kind: Invalid, Field: field, Msg: fmt.Sprintf(format, args...)}
 }
 
+func conflict(format string, args ...any) *Error {
+	return &Error{Kind: Conflict, Msg: fmt.Sprintf(format, args...)}
+}
+
 var errNotFound = &Error{Kind: NotFound, Msg: "There is nothing here, or nothing that you may see."}
 
 // Why the data folder could not be opened. The text around them is one sentence for the operator.

@@ -209,7 +209,7 @@ func newShelves() shelves {
 }
 
 // forget drops what is kept of text that an entry has ended: all of it when somebody has left or
-// the room is gone, else the one message.
+// the room is gone, else the one message, or the code.
 func (k *shelves) forget(e *Entry) {
 	switch e.Op {
 	case OpLeave, OpDestroy:
@@ -217,6 +217,8 @@ func (k *shelves) forget(e *Entry) {
 		k.invites.remove(e.Room)
 	case OpEdit, OpDelete:
 		k.lines.remove(place{e.Room, e.about()})
+	case OpCode:
+		k.invites.remove(e.Room)
 	default:
 		return
 	}

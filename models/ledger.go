@@ -24,6 +24,9 @@ type ledger struct {
 	accounts map[ID]noticed
 	sessions map[string]int64 // ended ones, by the first 16 bytes of their hash: when
 	tokens   map[string]int   // how often each was used, by the first 16 bytes of its hash; revoked ones: usedUp
+
+	filled   chan struct{} // closed once the walk has filled it
+	doubtful int64         // the log is damaged: what it says about tokens made before then may not be all
 }
 
 type noticed struct {
@@ -37,12 +40,21 @@ const usedUp = 1 << 30
 const (
 	eventAccount     = "account." // object: user and the profile's new revision
 	eventSessionEnd  = "session.end"
+	eventTokenCreate = "token.create"
 	eventTokenUse    = "token.use"
 	eventTokenRevoke = "token.revoke"
 )
 
 // handleOf names a keyed hash in the audit log: half of it, in hexadecimal digits.
 func handleOf(hash []byte) string { return hex.EncodeToString(hash[:16]) }
+
+// note takes over events that were committed a moment ago.
+func (s *Store) note(events []Audit, at int64) {
+	s.ledger.note(events, s.proofs.now(), at)
+	for _, e := range events {
+		s.tally.event(e, at)
+	}
+}
 
 // note takes over events that were committed at a tick.
 func (l *ledger) note(events []Audit, tick uint64, at int64) {
@@ -99,11 +111,25 @@ func (l *ledger) ended(session []byte) bool {
 	return ended
 }
 
-// used returns how often a token has been used; usedUp or more when it was revoked.
-func (l *ledger) used(token []byte) int {
+// used returns how often a token that was made at that time has been used; usedUp or more when
+// it was revoked, or when that cannot be known.
+func (l *ledger) used(token []byte, created int64) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if created < l.doubtful {
+		return usedUp
+	}
 	return l.tokens[handleOf(token)]
+}
+
+// wait waits until the ledger is filled, for what must not happen before.
+func (l *ledger) wait(ctx context.Context) error {
+	select {
+	case <-l.filled:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // forget drops what says nothing any more: sessions whose lifetime is over.
@@ -120,13 +146,15 @@ func (l *ledger) forget(before int64) {
 // readLedger fills the ledger from the audit log, and returns who has left which room when, unix
 // milliseconds; nil when the log is damaged, since then it may not tell all.
 func (s *Store) readLedger(ctx context.Context) (map[ID]map[ID]int64, error) {
-	whole := true
+	defer close(s.ledger.filled)
+	whole, start := true, s.now()
 	left := map[ID]map[ID]int64{}
 	oldest := s.o.Now().Add(-s.o.SessionLifetime - time.Hour).UnixMilli()
 	err := s.walkAudit(ctx, func(n uint64, at int64, e Audit) {
 		if n > s.ledger.from {
 			return // noted when it happened
 		}
+		s.tally.event(e, at)
 		if e.Event != eventSessionEnd || at > oldest {
 			s.ledger.note([]Audit{e}, 0, at)
 		}
@@ -138,10 +166,16 @@ func (s *Store) readLedger(ctx context.Context) (map[ID]map[ID]int64, error) {
 		}
 	}, func(n uint64, what string) {
 		whole = false
-		s.alarmOn(faultAudit, fmt.Sprintf("entry %d: %s", n, what))
+		s.auditFault(n, what)
 	})
+	if err == nil {
+		s.integrity.set(func(i *integrity) { i.audit.Checked = true })
+	}
 	if !whole || err != nil {
 		left = nil
+		s.ledger.mu.Lock()
+		s.ledger.doubtful = start
+		s.ledger.mu.Unlock()
 	}
 	return left, err
 }

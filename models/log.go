@@ -25,6 +25,7 @@ const (
 	OpCreate Op = 1  // target: the owner, who becomes a member; payload: tag of the name's envelope
 	OpJoin   Op = 2  // target: the new member
 	OpLeave  Op = 3  // target: who left
+	OpBan    Op = 5  // target: who was banned
 	OpRole   Op = 6  // target: the member; payload: SHA-256 of the role's name
 	OpPost   Op = 7  // target: the message itself; payload: tag of its envelope
 	OpEdit   Op = 8  // target: the message; payload: tag of its new envelope

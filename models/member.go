@@ -229,60 +229,6 @@ const (
 	ownedPerUser   = 50
 )
 
-var errNoSuchCode = &Error{Kind: NotFound, Field: "code", Msg: "No room can be entered with this code. Check it with the person who gave it to you."}
-
-// Join makes the doer a member of the room with that code, which may be written in any of the
-// forms that NormalCode forgives. A member stays one. It is NotFound, in one and the same way,
-// when the code is unknown, the room is full or nobody is left in it.
-func (s *Store) Join(ctx context.Context, by By, code string) (ID, error) {
-	normal, err := NormalCode(code)
-	if err != nil {
-		return ID{}, err
-	}
-	user := by.User
-	var room ID
-	err = s.lane.do(ctx, func(c *change) error {
-		var sealed []byte
-		var n uint64
-		err := c.row("SELECT id, code, code_n FROM rooms WHERE code_index = ?", s.service.Index("code", normal)).Scan(&room, &sealed, &n)
-		if err != nil {
-			return noRow(err, errNoSuchCode)
-		}
-		// The index alone could have been moved to another room by whoever can write the database.
-		if stored, err := s.service.OpenRoomCode(room, n, sealed); err != nil || stored != normal {
-			return errNoSuchCode
-		}
-		if _, err := s.membership(c.ctx, c.db, room, user); KindOf(err) != NotFound {
-			return err
-		}
-		var members, rooms int
-		if err := c.row("SELECT count(*) FROM memberships WHERE room_id = ?", room).Scan(&members); err != nil {
-			return err
-		}
-		if err := c.row("SELECT count(*) FROM memberships WHERE user_id = ?", user).Scan(&rooms); err != nil {
-			return err
-		}
-		if members == 0 || members >= membersPerRoom*s.o.LimitScale {
-			return errNoSuchCode
-		}
-		if rooms >= roomsPerUser*s.o.LimitScale {
-			return invalid("code", "You are a member of %d rooms, and there can be no more. Leave one first.", rooms)
-		}
-		e := &Entry{Room: room, Op: OpJoin, Target: user, Actor: user}
-		if err := c.append(e); err != nil {
-			return err
-		}
-		if err := c.audit(by, "room.join", room.String()); err != nil {
-			return err
-		}
-		return c.addMember(e, Plain)
-	})
-	if err != nil {
-		return ID{}, err // room may still be written by a change that nobody waits for any more
-	}
-	return room, nil
-}
-
 // addMember stores the row for an entry that begins a membership. A row that was there already
 // was not confirmed by the log, and is replaced.
 func (c *change) addMember(e *Entry, role Role) error {
@@ -327,8 +273,11 @@ func (s *Store) Leave(ctx context.Context, m Membership) error {
 
 func (c *change) passOwnership(from Membership) error {
 	rest, err := c.s.memberships(c.ctx, c.db, "m.room_id = ?", from.Room)
-	if err != nil || len(rest) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(rest) == 0 {
+		return c.dropKnocks(from.Room) // nobody will ever answer
 	}
 	e := &Entry{Room: from.Room, Op: OpRole, Target: rest[0].User, Actor: from.User, Payload: digest(string(Owner))}
 	if err := c.append(e); err != nil {

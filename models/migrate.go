@@ -146,15 +146,17 @@ ALTER TABLE users ADD COLUMN shows_typing INTEGER NOT NULL DEFAULT 1; -- others 
 CREATE INDEX room_log_changes ON room_log (room_id, target, n) WHERE op IN (8, 9); -- the latest about each message, without a look at its post
 `, `
 CREATE TABLE attempts (               -- failures, and until when they make the next try wait
-	key        BLOB PRIMARY KEY,       -- keyed hash of a user name, of somebody's device, of an address
-	user_id    BLOB,                   -- whose name it is, if anybody's: such a row is not dropped to make room
+	key        BLOB PRIMARY KEY,       -- keyed hash of an account, of a name that is nobody's, of a device, of an address
+	user_id    BLOB,                   -- whose it is, if anybody's: such a row is not dropped to make room
 	failures   INTEGER NOT NULL,       -- since the last success
 	guessed    INTEGER NOT NULL,       -- how many of them came with the right password
 	since_ms   INTEGER NOT NULL,       -- the first of them
 	last_ms    INTEGER NOT NULL,
-	until_ms   INTEGER NOT NULL        -- no try before this
+	until_ms   INTEGER NOT NULL,       -- no try before this
+	recent     BLOB NOT NULL DEFAULT x'' -- how many in each of the last minutes, where those count
 );
-CREATE INDEX attempts_last ON attempts (last_ms);
+CREATE INDEX attempts_nobody ON attempts (last_ms) WHERE user_id IS NULL;
+CREATE INDEX attempts_user ON attempts (user_id);
 CREATE TABLE devices (                -- browsers that somebody has signed in from
 	hash       BLOB PRIMARY KEY,       -- keyed, of the cookie
 	user_id    BLOB NOT NULL REFERENCES users (id),
@@ -181,20 +183,25 @@ ALTER TABLE tokens ADD COLUMN most INTEGER NOT NULL DEFAULT 1;         -- how of
 ALTER TABLE tokens ADD COLUMN uses INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tokens ADD COLUMN revoked_ms INTEGER;
 ALTER TABLE tokens ADD COLUMN seal BLOB NOT NULL DEFAULT x'';          -- keyed hash over its terms: purpose, user, expiry, most
+ALTER TABLE registrations DROP COLUMN token;                           -- stands in the sealed profile
 ALTER TABLE sessions ADD COLUMN news BLOB;                             -- names a session that began on a new device, until the person has seen it
 ALTER TABLE rooms ADD COLUMN history INTEGER NOT NULL DEFAULT 0;       -- 0: newcomers see all; 1: from when they joined
 ALTER TABLE rooms ADD COLUMN history_n INTEGER NOT NULL DEFAULT 0;     -- the log entry that set it
 CREATE TABLE knocks (                 -- who waits to be let in; grants nothing
 	room_id    BLOB NOT NULL REFERENCES rooms (id),
 	user_id    BLOB NOT NULL REFERENCES users (id),
-	created_ms INTEGER NOT NULL
+	created_ms INTEGER NOT NULL,
+	seal       BLOB NOT NULL           -- keyed hash of the above and of the code: nobody knocks without it
 );
 CREATE UNIQUE INDEX knocks_room_user ON knocks (room_id, user_id);
 CREATE INDEX knocks_user ON knocks (user_id);
+CREATE INDEX room_log_codes ON room_log (room_id, n) WHERE op = 12; -- whether a code is the latest
+CREATE INDEX room_log_joins ON room_log (room_id, n) WHERE op = 2;  -- how often it was used
 DROP INDEX room_log_leaves;
 CREATE INDEX room_log_leaves ON room_log (room_id, n) WHERE op IN (3, 4, 5); -- whether somebody left, was removed or banned since
 CREATE INDEX audit_log_event ON audit_log (event, n);
-CREATE INDEX audit_log_actor ON audit_log (actor, n);
+CREATE INDEX audit_log_actor ON audit_log (actor, event, n);
+CREATE INDEX audit_log_object ON audit_log (object);   -- what was done to a person: it begins with the id
 `}
 
 // anchorsSince is the first schema whose databases always have anchors beside them.

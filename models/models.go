@@ -27,6 +27,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -54,29 +55,35 @@ type Options struct {
 
 // Store is an open data folder.
 type Store struct {
-	o       Options
-	lock    *flock.Flock
-	write   *gorm.DB // one connection besides the lane's
-	read    *gorm.DB // many, read only
-	readers chan *handle
-	masters masters
-	service *cipher.Service
-	keys    *lru.Cache[keyID, *cipher.RoomKey]
-	chains  *lru.Cache[ID, *cipher.Chain]
-	hasher  *hasher
-	lane    *lane
-	proofs  proofs
-	ledger  ledger
-	shelves shelves
-	watch   watch
-	alarm   alarm
-	life    context.Context // until Close; of the background work that the store itself does
-	stop    context.CancelFunc
-	tasks   sync.WaitGroup
+	o         Options
+	lock      *flock.Flock
+	write     *gorm.DB // one connection besides the lane's
+	read      *gorm.DB // many, read only
+	readers   chan *handle
+	masters   masters
+	service   *cipher.Service
+	keys      *lru.Cache[keyID, *cipher.RoomKey]
+	chains    *lru.Cache[ID, *cipher.Chain]
+	hasher    *hasher
+	lane      *lane
+	proofs    proofs
+	ledger    ledger
+	tally     tally
+	sizes     sizes
+	integrity integrity
+	shelves   shelves
+	watch     watch
+	alarm     alarm
+	throttle  throttle
+	url       atomic.Pointer[string] // where this server is reached; nil: none runs
+	life      context.Context        // until Close; of the background work that the store itself does
+	stop      context.CancelFunc
+	tasks     sync.WaitGroup
 
 	anchorsMu   sync.Mutex
 	anchors     anchors
 	anchorsText []byte // as last written
+	serving     bool   // the audit log says that the server has started
 	upgraded    bool   // the database comes from a version that had no anchors
 }
 
@@ -96,10 +103,12 @@ func newStore(o Options) *Store {
 	if o.LightHashes {
 		cost = phcTests
 	}
-	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost)}
+	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost), throttle: throttle{trying: map[string]int{}}}
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
 	s.shelves = newShelves()
+	s.ledger.filled = make(chan struct{})
+	s.tally = tally{opened: s.now(), posts: map[int64]int{}, logins: map[int64]int{}, refused: map[int64]int{}}
 	return s
 }
 
@@ -144,12 +153,11 @@ func Open(o Options) (*Store, error) {
 // Nothing in it is changed, and the store can do nothing else.
 func OpenToRead(o Options) (*Store, error) {
 	s := newStore(o)
-	path := filepath.Join(s.o.Dir, databaseName)
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("there is no database in %s: name its folder with --data", s.o.Dir)
+	if err := inUse(s.o.Dir); err != nil {
+		return nil, err
 	}
 	var err error
-	if err := s.openReaders(path); err != nil {
+	if err := s.openReaders(filepath.Join(s.o.Dir, databaseName)); err != nil {
 		return nil, err
 	}
 	check, err := checkValue(s.readPool())
@@ -170,6 +178,14 @@ func OpenToRead(o Options) (*Store, error) {
 	return s, nil
 }
 
+// inUse reports a folder in which there is nothing to open.
+func inUse(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, databaseName)); err != nil {
+		return fmt.Errorf("there is no database in %s: name its folder with --data", dir)
+	}
+	return nil
+}
+
 // Close answers what is already in the lane, writes the anchors, closes the database and
 // releases the folder.
 func (s *Store) Close() error {
@@ -178,6 +194,9 @@ func (s *Store) Close() error {
 	}
 	s.stop()
 	s.tasks.Wait()
+	if s.serving {
+		s.record(Audit{Event: eventStop, Outcome: "done"})
+	}
 	return errors.Join(s.writeAnchors(context.Background()), s.closeFiles())
 }
 

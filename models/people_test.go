@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,9 +22,11 @@ import (
 // archive is an open store with a folder of its own, and all that it logged.
 type archive struct {
 	*Store
-	t   *testing.T
-	dir string
-	log *book
+	t     *testing.T
+	dir   string
+	log   *book
+	scale int          // of its limits
+	ahead atomic.Int64 // how far its clock is
 }
 
 // book is a log that can be read while it is written.
@@ -46,7 +49,7 @@ func (b *book) String() string {
 
 func openArchive(t *testing.T) *archive {
 	t.Helper()
-	a := &archive{t: t, dir: t.TempDir(), log: &book{}}
+	a := &archive{t: t, dir: t.TempDir(), log: &book{}, scale: 100}
 	a.open()
 	t.Cleanup(func() { a.Close() })
 	return a
@@ -57,7 +60,8 @@ func (a *archive) open() {
 	var err error
 	a.Store, err = Open(Options{
 		Dir: a.dir, Hub: feed.New(feed.Options{}), Log: slog.New(slog.NewTextHandler(a.log, nil)),
-		SessionIdle: time.Hour, SessionLifetime: 24 * time.Hour, LimitScale: 100, LightHashes: true,
+		SessionIdle: time.Hour, SessionLifetime: 24 * time.Hour, LimitScale: a.scale, LightHashes: true,
+		Now: func() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) },
 	})
 	if err != nil {
 		a.t.Fatal(err)
@@ -179,11 +183,11 @@ func (a *archive) join(user, room ID) {
 // codeOf is a room's code as its members see it.
 func (a *archive) codeOf(room ID) string {
 	a.t.Helper()
-	row, err := a.readRoom(a.t.Context(), a.read.Statement.ConnPool, room)
+	code, err := a.readCode(a.t.Context(), a.read.Statement.ConnPool, room)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return row.code
+	return code.symbols
 }
 
 func (a *archive) member(user, room ID) Membership {

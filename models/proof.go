@@ -1,10 +1,13 @@
 package models
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"gorm.io/gorm"
@@ -31,10 +34,14 @@ type proof struct {
 	everyone []Membership // all of them, the longest member first; nil when that is not known
 	moved    uint64       // when somebody's membership was last changed
 	doubtful uint64       // before this entry something is missing that was no post
+	code     noted        // the latest entry that set the room code
+	codeTag  [32]byte     // of its envelope
+	joins    []uint64     // the entries after it by which somebody joined
 
 	destroyed bool
 	damage    string // what is wrong with the log itself: nothing may be added to it
 	harmed    bool   // something that the room shows failed verification
+	harm      string // the first such thing
 }
 
 // mark is an entry of a log, named by its number and its MAC.
@@ -98,6 +105,11 @@ func (p *proofs) advance(entries []*Entry) {
 			r.standing[e.Target] = noted{r.known, p.ticks}
 			r.everyone, r.moved = nil, p.ticks
 			delete(r.members, e.Target)
+			if e.Op == OpJoin {
+				r.joins = append(r.joins, e.N)
+			}
+		case OpCode:
+			r.code, r.codeTag, r.joins = noted{r.known, p.ticks}, e.Payload, nil
 		case OpDestroy:
 			r.destroyed, r.everyone = true, nil
 			clear(r.members)
@@ -182,6 +194,14 @@ func (p *proofs) walked(w *walker) {
 			r.standing[user] = noted{at, 0}
 		}
 	}
+	if w.code.at.n >= r.code.n {
+		r.code, r.codeTag = noted{w.code.at, r.code.tick}, w.code.tag
+		since := slices.IndexFunc(r.joins, func(n uint64) bool { return n > w.n })
+		if since < 0 {
+			since = len(r.joins)
+		}
+		r.joins = append(w.joins, r.joins[since:]...)
+	}
 	r.doubtful = w.doubtful
 	r.destroyed = r.destroyed || w.destroyed
 	r.walked = true
@@ -238,6 +258,45 @@ func (p *proofs) stands(e *Entry, since uint64) error {
 	return r.judge(e, latest, since)
 }
 
+// overtaken reports whether a later entry about somebody's membership is known than n.
+func (p *proofs) overtaken(room, user ID, n uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.rooms[room]
+	return r != nil && r.standing[user].n > n
+}
+
+// latestCode checks that an entry is the latest one that set the room code, with an envelope of
+// that tag, as far as is known; known is false when the log must be asked.
+func (p *proofs) latestCode(room ID, n uint64, tag [32]byte, since uint64) (known bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.of(room)
+	switch {
+	case n < r.doubtful:
+		return false, cipher.ErrAuth
+	case r.code.n == 0 && !r.walked, n > r.known.n: // or committed a moment ago, and not noted yet
+		return false, nil
+	case r.code.n == n && r.codeTag == tag:
+		return true, nil
+	case r.code.n > n && r.code.tick > since:
+		return false, errMoved
+	}
+	return false, cipher.ErrAuth
+}
+
+// joins is how many entries after that one, which set the room code, are known by which somebody
+// joined; 0 when that is not known, or when something was noted since that moment.
+func (p *proofs) joins(room ID, n, since uint64) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.of(room)
+	if r.code.n != n || since < p.ticks {
+		return 0
+	}
+	return len(r.joins)
+}
+
 // judge compares an entry with the latest one that was noted about the same thing.
 func (r *proof) judge(e *Entry, latest noted, since uint64) error {
 	switch {
@@ -271,12 +330,26 @@ func (p *proofs) status(room ID) (damage string, harmed bool) {
 	return r.damage, r.harmed || r.damage != ""
 }
 
+// harms lists the rooms in which something is damaged, in the order of their ids.
+func (p *proofs) harms() []Harm {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []Harm
+	for room, r := range p.rooms {
+		if r.harmed || r.damage != "" {
+			list = append(list, Harm{room, cmp.Or(r.damage, r.harm), r.damage != ""})
+		}
+	}
+	slices.SortFunc(list, func(a, b Harm) int { return bytes.Compare(a.Room[:], b.Room[:]) })
+	return list
+}
+
 // fault is damage that verification met: it is written down, once a minute for each place, and
 // shown in the room. Nothing is repaired.
 func (s *Store) fault(room ID, n uint64, class, what string) {
 	s.proofs.mu.Lock()
 	r := s.proofs.of(room)
-	r.harmed = true
+	r.harmed, r.harm = true, cmp.Or(r.harm, what)
 	if class == faultLog && r.damage == "" {
 		r.damage = what
 	}
@@ -310,6 +383,7 @@ const (
 	faultProfile = "profile"
 	faultSession = "session"
 	faultAudit   = "audit"
+	faultToken   = "token"
 )
 
 // checkHead compares where the database says that a log ends with what this process knows: a
@@ -331,6 +405,7 @@ func (s *Store) proveRooms(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		s.o.Log.Error("the rooms' logs could not be walked; pages prove only what they show", "error", err)
 	}
+	s.integrity.set(func(i *integrity) { i.rooms = len(rooms) })
 	for _, room := range rooms {
 		w := s.newWalker(room, func(n uint64, class, what string) { s.fault(room, n, class, what) })
 		if err := w.run(ctx, s.readPool()); ctx.Err() != nil {
@@ -343,6 +418,12 @@ func (s *Store) proveRooms(ctx context.Context) {
 			w.doubt(departed)
 			s.proofs.walked(w)
 		}
+		s.tally.walked(w.days)
+		s.integrity.set(func(i *integrity) { i.walked++ })
+	}
+	s.integrity.set(func(i *integrity) { i.finished = err == nil })
+	if err := s.measureAll(ctx); err != nil && ctx.Err() == nil {
+		s.o.Log.Error("the sizes of the rooms could not be counted", "error", err)
 	}
 }
 

@@ -24,7 +24,6 @@ type registrationRow struct {
 	Profile       []byte
 	Password      []byte
 	TOTP          []byte `gorm:"column:totp"`
-	Token         []byte
 	Attempts      int
 	ExpiresMS     int64 `gorm:"column:expires_ms"`
 }
@@ -41,12 +40,19 @@ const (
 	recoveryLength       = 24 // symbols of 5 bits: 120 bits
 )
 
+// sealedRegistration is what stands in the envelope of a registration's profile. It is no
+// profile, so that the row of somebody who has not confirmed a code is none of a user.
+type sealedRegistration struct {
+	Account sealedProfile `json:"account"`
+	Token   string        `json:"token,omitempty"` // what it came with, by its handle
+}
+
 var usernameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{2,31}$`)
 
 // Registration is the form of the first step.
 type Registration struct {
 	Username, FullName, Email, Password string
-	Token                               string // of the set-up link; empty for none
+	Token                               string // of the set-up link or an invitation; empty for none
 	Replaces                            ID     // an earlier attempt of the same browser, which is given up
 }
 
@@ -88,7 +94,8 @@ func cleanEmail(s string) (string, error) {
 }
 
 // Register begins a registration: the name is reserved for 15 minutes, but nobody is a user
-// until Confirm has seen a code. A token makes the new user the administrator.
+// until Confirm has seen a code and used the token up. A set-up token makes the new user the
+// administrator; an invitation never does.
 func (s *Store) Register(ctx context.Context, r Registration) (ID, error) {
 	if err := r.check(s.o.AppHost); err != nil {
 		return ID{}, err
@@ -100,17 +107,24 @@ func (s *Store) Register(ctx context.Context, r Registration) (ID, error) {
 		ExpiresMS:     s.o.Now().Add(registrationLife).UnixMilli(),
 	}
 	if r.Token != "" {
-		row.Token = s.service.TokenHash(setupPurpose, normalToken(r.Token))
+		if err := s.ledger.wait(ctx); err != nil {
+			return ID{}, err
+		}
 	}
 	// Looked at before the hashing, which is slow, and again together with the insertion.
-	if err := s.vacant(s.read.WithContext(ctx), row, r.Replaces); err != nil {
+	admitted, err := s.vacant(s.read.WithContext(ctx), row, r)
+	if err != nil {
 		return ID{}, err
 	}
 	phc, err := s.hasher.hash(ctx, normalPassword(r.Password))
 	if err != nil {
 		return ID{}, busy(err)
 	}
-	profile, err := json.Marshal(sealedProfile{Username: r.Username, FullName: r.FullName, Email: r.Email, Admin: r.Token != ""})
+	sealed := sealedRegistration{Account: sealedProfile{Username: r.Username, FullName: r.FullName, Email: r.Email}}
+	if r.Token != "" {
+		sealed.Token = handleOf(admitted.hash[:])
+	}
+	profile, err := json.Marshal(sealed)
 	if err != nil {
 		return ID{}, err
 	}
@@ -125,7 +139,7 @@ func (s *Store) Register(ctx context.Context, r Registration) (ID, error) {
 		if err := tx.Where("expires_ms <= ? OR id = ?", s.now(), r.Replaces).Delete(&registrationRow{}).Error; err != nil {
 			return err
 		}
-		if err := s.vacant(tx, row, r.Replaces); err != nil {
+		if _, err := s.vacant(tx, row, r); err != nil {
 			return err
 		}
 		return tx.Create(&row).Error
@@ -133,8 +147,8 @@ func (s *Store) Register(ctx context.Context, r Registration) (ID, error) {
 	return row.ID, err
 }
 
-// vacant checks that nobody has, or has reserved, the name and the address, and that the token is good.
-func (s *Store) vacant(db *gorm.DB, row registrationRow, replaces ID) error {
+// vacant checks that nobody has, or has reserved, the name and the address, and finds the token.
+func (s *Store) vacant(db *gorm.DB, row registrationRow, r Registration) (admitted token, err error) {
 	var faults Errors
 	for _, c := range []struct {
 		column, field, msg string
@@ -145,78 +159,82 @@ func (s *Store) vacant(db *gorm.DB, row registrationRow, replaces ID) error {
 	} {
 		var users, pending int64
 		if err := db.Model(&userRow{}).Where(c.column+" = ?", c.index).Count(&users).Error; err != nil {
-			return err
+			return admitted, err
 		}
-		err := db.Model(&registrationRow{}).Where(c.column+" = ? AND expires_ms > ? AND id <> ?", c.index, s.now(), replaces).Count(&pending).Error
+		err := db.Model(&registrationRow{}).Where(c.column+" = ? AND expires_ms > ? AND id <> ?", c.index, s.now(), r.Replaces).Count(&pending).Error
 		if err != nil {
-			return err
+			return admitted, err
 		}
 		if users+pending > 0 {
 			faults = append(faults, &Error{Kind: Invalid, Field: c.field, Msg: c.msg})
 		}
 	}
-	if row.Token != nil {
-		good, err := s.goodToken(db, row.Token)
-		if err != nil {
-			return err
-		}
-		if !good {
+	if r.Token != "" {
+		admitted, err = s.admission(db.Statement.Context, db.Statement.ConnPool, r.Token)
+		if KindOf(err) == Invalid {
 			faults = append(faults, errBadToken)
+		} else if err != nil {
+			return admitted, err
 		}
 	}
 	if len(faults) > 0 {
-		return faults
+		return admitted, faults
 	}
-	return nil
+	return admitted, nil
 }
 
 // Pending is a registration that waits for its first code.
 type Pending struct {
 	Username string
 	Secret   string // base 32
+	Invited  bool   // it came with a token
 }
 
 var errExpired = &Error{Kind: Conflict, Msg: "This registration has ended: it took over 15 minutes, or five codes were wrong. Nothing was stored. Start again."}
 
 // Pending returns what the enrolment page shows. It is a Conflict once the registration has ended.
 func (s *Store) Pending(ctx context.Context, id ID) (Pending, error) {
-	row, profile, secret, err := s.pending(s.read.WithContext(ctx), id)
+	row, sealed, secret, err := s.pending(s.read.WithContext(ctx), id)
 	if err != nil {
 		return Pending{}, err
 	}
 	if row.Attempts >= registrationAttempts {
 		return Pending{}, errExpired
 	}
-	return Pending{Username: profile.Username, Secret: otpText.EncodeToString(secret)}, nil
+	return Pending{Username: sealed.Account.Username, Secret: otpText.EncodeToString(secret), Invited: sealed.Token != ""}, nil
 }
 
-func (s *Store) pending(db *gorm.DB, id ID) (row registrationRow, profile sealedProfile, secret []byte, err error) {
+func (s *Store) pending(db *gorm.DB, id ID) (row registrationRow, sealed sealedRegistration, secret []byte, err error) {
 	err = db.Take(&row, "id = ? AND expires_ms > ?", id, s.now()).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return row, profile, nil, errExpired
+		return row, sealed, nil, errExpired
 	}
 	if err != nil {
-		return row, profile, nil, err
+		return row, sealed, nil, err
 	}
 	if secret, err = s.service.OpenTOTP(id, row.TOTP); err != nil {
-		return row, profile, nil, errExpired
+		return row, sealed, nil, errExpired
 	}
-	profile, err = s.openProfile(id, firstRevision, row.Profile)
-	if err != nil {
-		return row, profile, nil, errExpired
+	plain, err := s.service.OpenProfile(id, firstRevision, row.Profile)
+	if err != nil || json.Unmarshal(plain, &sealed) != nil || sealed.Account.Username == "" {
+		return row, sealed, nil, errExpired
 	}
-	return row, profile, secret, nil
+	return row, sealed, secret, nil
 }
 
 // Confirm turns a registration into a user when the code is right, and returns ten recovery
-// codes that are shown once. A wrong code is Invalid; the fifth ends the registration.
+// codes that are shown once. A wrong code is Invalid; the fifth ends the registration. It is a
+// Conflict when that has happened, or when the token was used up meanwhile.
 func (s *Store) Confirm(ctx context.Context, by By, id ID, code string) (User, []string, error) {
+	if err := s.ledger.wait(ctx); err != nil {
+		return User{}, nil, err
+	}
 	var user User
 	var codes []string
 	var wrong error
 	err := s.act(ctx, func(t *act) error {
 		tx := t.db
-		row, profile, secret, err := s.pending(tx, id)
+		row, sealed, secret, err := s.pending(tx, id)
 		if err != nil {
 			return err
 		}
@@ -225,17 +243,18 @@ func (s *Store) Confirm(ctx context.Context, by By, id ID, code string) (User, [
 			wrong = s.wrongCode(tx, row)
 			return nil // the count of attempts must hold
 		}
-		if row.Token != nil {
-			used := tx.Exec("UPDATE tokens SET used_ms = ? WHERE hash = ? AND used_ms IS NULL", s.now(), row.Token)
-			if used.Error != nil {
-				return used.Error
+		by.User = id
+		profile := sealed.Account
+		if sealed.Token != "" {
+			admitted, err := t.admit(by, sealed.Token)
+			if KindOf(err) == Conflict {
+				wrong = err
+				return tx.Delete(&registrationRow{}, "id = ?", id).Error // its name is free again
 			}
-			if used.RowsAffected != 1 {
-				return errBadToken
-			}
-			if err := t.audit(by.audit(eventTokenUse, handleOf(row.Token), "done")); err != nil {
+			if err != nil {
 				return err
 			}
+			profile.Admin = admitted.purpose == forSetup
 		}
 		a := account{profile: profile, row: userRow{
 			ID: id, Revision: firstRevision, Password: row.Password, TOTP: row.TOTP, TOTPLastStep: step, CreatedMS: t.now,
@@ -253,7 +272,6 @@ func (s *Store) Confirm(ctx context.Context, by By, id ID, code string) (User, [
 		if err := tx.Model(&userRow{}).Where("id = ?", id).Update("profile", a.row.Profile).Error; err != nil {
 			return err
 		}
-		by.User = id
 		if err := t.audit(by.audit(eventAccount+"register", accountObject(id, firstRevision), "done")); err != nil {
 			return err
 		}

@@ -25,6 +25,7 @@ type sessionRow struct {
 	AuthMS    int64  `gorm:"column:auth_ms"`
 	SeenMS    int64  `gorm:"column:seen_ms"`
 	RevokedMS *int64 `gorm:"column:revoked_ms"`
+	News      []byte `gorm:"<-:false"` // kind 10 (device.go); empty when there are none
 }
 
 func (sessionRow) TableName() string { return "sessions" }
@@ -37,8 +38,10 @@ const (
 
 // Keys of a session's values that the store itself needs.
 const (
-	SessionUser = "user" // ID as text; absent before the sign-in
-	SessionAuth = "auth" // int64, unix milliseconds of the sign-in, or of the first visit
+	SessionUser    = "user"    // ID as text; absent before the sign-in
+	SessionAuth    = "auth"    // int64, unix milliseconds of the sign-in, or of the first visit
+	SessionAddress = "address" // string: where the sign-in came from
+	SessionAgent   = "agent"   // string: what the browser said of itself, at most 120 characters
 )
 
 // Sessions is the store behind the session manager: Find, Commit and Delete as scs wants them,
@@ -81,11 +84,13 @@ func (t Sessions) Decode(b []byte) (time.Time, map[string]any, error) {
 	return data.Deadline, data.Values, err
 }
 
-// plain reports whether a session says nothing but who signed in and when: no secret and no
+// plain reports whether a session says nothing but who signed in, when and from where: no secret and no
 // code, which must not lie in memory for longer than they are needed.
 func (d sessionData) plain() bool {
 	for key := range d.Values {
-		if key != SessionUser && key != SessionAuth {
+		switch key {
+		case SessionUser, SessionAuth, SessionAddress, SessionAgent:
+		default:
 			return false
 		}
 	}
@@ -212,8 +217,8 @@ func (s *Store) session(ctx context.Context, hash [32]byte) (sessionRow, error) 
 	row, err := recall(ctx, s, s.shelves.sessions, hash, func() (row sessionRow, err error) {
 		row.TokenHash = hash[:]
 		err = s.reading(ctx, func(h *handle) error {
-			return noRow(h.QueryRowContext(ctx, "SELECT user_id, data, auth_ms, seen_ms FROM sessions WHERE token_hash = ? AND revoked_ms IS NULL", hash[:]).
-				Scan(&row.UserID, &row.Data, &row.AuthMS, &row.SeenMS), errSignedOut)
+			return noRow(h.QueryRowContext(ctx, "SELECT user_id, data, auth_ms, seen_ms, news FROM sessions WHERE token_hash = ? AND revoked_ms IS NULL", hash[:]).
+				Scan(&row.UserID, &row.Data, &row.AuthMS, &row.SeenMS, &row.News), errSignedOut)
 		})
 		return row, err
 	})

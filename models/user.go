@@ -3,12 +3,10 @@ package models
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"gorm.io/gorm"
 
@@ -30,6 +28,9 @@ type User struct {
 	Admin bool
 
 	ShowsTyping bool // others are told while this person is writing
+
+	LoginAt   time.Time // the latest sign-in; zero when there was none
+	LoginFrom string    // its address
 }
 
 // sealedProfile is what stands in a profile's envelope (kind 09).
@@ -60,55 +61,6 @@ type userRow struct {
 
 func (userRow) TableName() string { return "users" }
 
-var errSignIn = &Error{Kind: Invalid, Msg: "User name, password and code do not fit together. Check all three; each code works once, so wait for the next one."}
-
-// Authenticate checks the user name, the password and a code, all together: whichever is wrong,
-// the answer is the same, after the same work. The code is a current one of the authenticator,
-// or a recovery code, which is used up and reported, because it is good for a new enrolment only.
-func (s *Store) Authenticate(ctx context.Context, by By, username, password, code string) (user User, recovery bool, err error) {
-	username = strings.ToLower(strings.TrimSpace(username))
-	var row userRow
-	err = s.read.WithContext(ctx).Take(&row, "username_index = ?", s.service.Index("username", username)).Error
-	known := err == nil
-	if err != nil && !errors.Is(err, gorm.ErrRecordNotFound) {
-		return User{}, false, err
-	}
-	right, err := s.passwordFits(ctx, row, known, password)
-	if err != nil {
-		return User{}, false, busy(err)
-	}
-	secret, err := s.service.OpenTOTP(row.ID, row.TOTP)
-	if err != nil {
-		secret = make([]byte, otpSecretSize) // the same work for somebody unknown; known fails below
-		known = false
-	}
-	step, fits := matchStep(secret, spaceless(code), s.o.Now(), row.TOTPLastStep)
-	spare, err := s.spareCode(ctx, row.ID, code)
-	if err != nil {
-		return User{}, false, err
-	}
-	a, profileErr := s.openAccount(ctx, s.readPool(), row)
-	if known && errors.Is(profileErr, cipher.ErrAuth) {
-		s.alarmOn(faultProfile, row.ID.String())
-	}
-	if !known || !right || row.DisabledMS != nil || profileErr != nil || a.profile.Username != username || !fits && (spare == nil || !a.codesStand) {
-		s.o.Log.Warn("sign-in refused", "known", known, "password", right && known)
-		return User{}, false, errSignIn
-	}
-	if !fits {
-		err = s.spend(ctx, by, row.ID, spare)
-	} else {
-		err = s.acceptStep(row.ID, step)
-	}
-	if err != nil {
-		return User{}, false, err
-	}
-	if err := s.rehash(ctx, by, row, password); err != nil {
-		s.o.Log.Error("a password could not be hashed with today's parameters", "error", err)
-	}
-	return a.profile.user(row.ID), !fits, nil
-}
-
 // Reauthenticate checks password and code of somebody who is signed in, before something that
 // a stolen session must not do. The code is used up; a recovery code is none here.
 func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string) error {
@@ -117,18 +69,23 @@ func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string
 	if err := s.read.WithContext(ctx).Take(&row, "id = ? AND disabled_ms IS NULL", user).Error; err != nil {
 		return err
 	}
+	guard := s.sudoCounter(user)
+	if err := s.begin(ctx, guard); err != nil {
+		return err
+	}
+	defer s.throttle.end(guard)
 	right, err := s.passwordFits(ctx, row, true, password)
 	if err != nil {
 		return busy(err)
 	}
 	outcome := "refused"
-	defer func() { s.record(by.audit("sudo", "", outcome)) }()
+	defer func() { s.confirmed(by, guard, outcome) }()
 	secret, err := s.service.OpenTOTP(row.ID, row.TOTP)
 	if err != nil {
 		return errReauthenticate
 	}
 	step, fits := matchStep(secret, spaceless(code), s.o.Now(), row.TOTPLastStep)
-	if !right || !fits || s.acceptStep(user, step) != nil {
+	if !right || !fits || s.act(context.WithoutCancel(ctx), func(t *act) error { return t.acceptStep(user, step) }) != nil {
 		return errReauthenticate
 	}
 	outcome = "done"
@@ -136,56 +93,6 @@ func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string
 }
 
 var errReauthenticate = &Error{Kind: Invalid, Msg: "Password and code do not fit together. Check both; each code works once, so wait for the next one."}
-
-func (s *Store) passwordFits(ctx context.Context, row userRow, known bool, password string) (bool, error) {
-	if len(password) > 512 || !utf8.ValidString(password) {
-		password, known = "", false // nobody has such a password; the work stays the same
-	}
-	if known {
-		if phc, err := s.service.OpenPassword(row.ID, row.Password); err == nil {
-			return s.hasher.verify(ctx, string(phc), normalPassword(password))
-		}
-	}
-	return false, s.hasher.verifyNobody(ctx, normalPassword(password))
-}
-
-// spareCode returns the stored hash of a recovery code of the user, nil when it is none.
-func (s *Store) spareCode(ctx context.Context, user ID, code string) (found []byte, err error) {
-	err = s.readPool().QueryRowContext(ctx, "SELECT hash FROM recovery_codes WHERE user_id = ? AND hash = ?",
-		user, s.service.RecoveryHash(user, normalSymbols(code))).Scan(&found)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	return found, err
-}
-
-// spend uses a recovery code up: of two sign-ins with the same code, exactly one gets through.
-func (s *Store) spend(ctx context.Context, by By, user ID, hash []byte) error {
-	return s.act(context.WithoutCancel(ctx), func(t *act) error {
-		return t.change(by, user, "recovery", func(*account) error {
-			rows, err := t.exec("DELETE FROM recovery_codes WHERE user_id = ? AND hash = ?", user, hash)
-			if err == nil && rows != 1 {
-				return errSignIn
-			}
-			return err
-		})
-	})
-}
-
-// acceptStep uses a code up: of two sign-ins with the same code, exactly one gets through.
-func (s *Store) acceptStep(user ID, step int64) error {
-	return s.useUp("UPDATE users SET totp_last_step = ? WHERE id = ? AND totp_last_step < ?", step, user, step)
-}
-
-// useUp runs a statement that must change exactly one row. It does not stop when the person
-// goes away, since the code has been seen.
-func (s *Store) useUp(statement string, args ...any) error {
-	result := s.write.Exec(statement, args...)
-	if result.Error == nil && result.RowsAffected != 1 {
-		return errSignIn
-	}
-	return result.Error
-}
 
 func (s *Store) rehash(ctx context.Context, by By, row userRow, password string) error {
 	phc, err := s.service.OpenPassword(row.ID, row.Password)
@@ -243,9 +150,11 @@ func (s *Store) User(ctx context.Context, id ID) (User, error) {
 func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
 	var row userRow
 	var profile sealedProfile
+	var loginMS number
+	var loginFrom string
 	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
-		err := noRow(db.QueryRowContext(ctx, "SELECT profile, revision, shows_typing FROM users WHERE id = ? AND disabled_ms IS NULL", id).
-			Scan(&row.Profile, &row.Revision, &row.ShowsTyping), errSignedOut)
+		err := noRow(db.QueryRowContext(ctx, "SELECT profile, revision, shows_typing, login_ms, CAST(login_address AS TEXT) FROM users WHERE id = ? AND disabled_ms IS NULL", id).
+			Scan(&row.Profile, &row.Revision, &row.ShowsTyping, &loginMS, &loginFrom), errSignedOut)
 		if err != nil {
 			return err
 		}
@@ -264,7 +173,10 @@ func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
 		return User{}, err
 	}
 	user := profile.user(id)
-	user.ShowsTyping = row.ShowsTyping != 0
+	user.ShowsTyping, user.LoginFrom = row.ShowsTyping != 0, loginFrom
+	if loginMS > 0 {
+		user.LoginAt = time.UnixMilli(int64(loginMS))
+	}
 	return user, nil
 }
 
@@ -369,11 +281,4 @@ func (p *profiles) open(id ID, revision uint32, sealed []byte) (Profile, error) 
 // spaceless takes the spaces out of a code: authenticators show "123 456".
 func spaceless(code string) string {
 	return strings.Join(strings.Fields(code), "")
-}
-
-func busy(err error) error {
-	if errors.Is(err, errBusy) {
-		return &Error{Kind: Busy, Msg: "Too many people are signing in at this moment. Wait a few seconds and send the form again.", Wait: 2 * time.Second}
-	}
-	return err
 }

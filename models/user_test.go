@@ -99,7 +99,7 @@ func TestOfManySignInsWithOneCodeExactlyOneGetsThrough(t *testing.T) {
 		var wait sync.WaitGroup
 		for range 3 {
 			wait.Go(func() {
-				if _, _, err := a.Authenticate(context.Background(), By{}, "ada", goodPassword, code); err == nil {
+				if _, err := a.Authenticate(context.Background(), By{}, SignIn{Username: "ada", Password: goodPassword, Code: code}); err == nil {
 					through.Add(1)
 				} else if KindOf(err) != Invalid {
 					t.Error(err)

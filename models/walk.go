@@ -41,7 +41,9 @@ type walker struct {
 	since     map[ID]int64 // and its time
 	name      sealedBy
 	code      sealedBy
+	joins     []uint64 // the entries after that by which somebody joined
 	changed   map[uint64]mark
+	days      map[int64]int // posts from before the start of this process, by the day
 }
 
 // standing is a membership as the log tells it.
@@ -52,7 +54,7 @@ type standing struct {
 
 // sealedBy is the entry that set a sealed field, and the tag of its envelope.
 type sealedBy struct {
-	n   uint64
+	at  mark
 	tag [32]byte
 }
 
@@ -62,7 +64,7 @@ func (s *Store) newWalker(room ID, report func(n uint64, class, what string)) *w
 	chain := s.chain(room)
 	return &walker{
 		s: s, room: room, chain: chain, report: report, progress: func(uint64) {}, mac: chain.Genesis(),
-		keys: map[uint32]*cipher.RoomKey{}, members: map[ID]standing{}, standing: map[ID]mark{}, since: map[ID]int64{}, changed: map[uint64]mark{},
+		keys: map[uint32]*cipher.RoomKey{}, members: map[ID]standing{}, standing: map[ID]mark{}, since: map[ID]int64{}, changed: map[uint64]mark{}, days: map[int64]int{},
 	}
 }
 
@@ -171,8 +173,9 @@ func (w *walker) entry(ctx context.Context, tx *sql.Tx, e *Entry, destroyed bool
 	switch e.Op {
 	case OpCreate:
 		w.stand(e, standing{Owner, e.N, e.N})
-		w.name = sealedBy{e.N, e.Payload}
+		w.name = sealedBy{w.proven, e.Payload}
 	case OpJoin:
+		w.joins = append(w.joins, e.N)
 		w.stand(e, standing{Plain, e.N, e.N})
 	case OpLeave:
 		w.stand(e, standing{})
@@ -184,10 +187,14 @@ func (w *walker) entry(ctx context.Context, tx *sql.Tx, e *Entry, destroyed bool
 			}
 		}
 	case OpCode:
-		w.code = sealedBy{e.N, e.Payload}
+		w.code, w.joins = sealedBy{w.proven, e.Payload}, nil
 	case OpEpoch:
 		if key := w.key(ctx, tx, e.Epoch); !destroyed && (key == nil || key.Commit() != e.Payload) {
 			w.report(e.N, faultKey, "the key of this epoch is missing, or not the one that was made")
+		}
+	case OpPost:
+		if e.Time < w.s.tally.opened {
+			w.days[e.Time/dayMS]++
 		}
 	case OpEdit, OpDelete:
 		w.changed[e.about()] = w.proven
@@ -329,16 +336,16 @@ func (w *walker) finish(ctx context.Context, tx *sql.Tx) error {
 
 func (w *walker) finishSealed(ctx context.Context, tx *sql.Tx, name blob, nameN number, code blob, codeN number, codeIndex blob) {
 	key := w.key(ctx, tx, cipher.EpochOf(name))
-	if cipher.Tag(name) != w.name.tag || nameN != number(w.name.n) {
-		w.report(w.name.n, faultKey, "the room's name was changed")
+	if cipher.Tag(name) != w.name.tag || nameN != number(w.name.at.n) {
+		w.report(w.name.at.n, faultKey, "the room's name was changed")
 	} else if key == nil {
-		w.report(w.name.n, faultKey, "the key of the room's name is missing or damaged")
-	} else if _, err := key.OpenName(w.name.n, name); err != nil {
-		w.report(w.name.n, faultKey, "the room's name was changed")
+		w.report(w.name.at.n, faultKey, "the key of the room's name is missing or damaged")
+	} else if _, err := key.OpenName(w.name.at.n, name); err != nil {
+		w.report(w.name.at.n, faultKey, "the room's name was changed")
 	}
-	plain, err := w.s.service.OpenRoomCode(w.room, w.code.n, code)
-	if err != nil || cipher.Tag(code) != w.code.tag || codeN != number(w.code.n) || string(codeIndex) != string(w.s.service.Index("code", plain)) {
-		w.report(w.code.n, faultKey, "the room's code was changed")
+	opened, err := w.s.openCode(w.room, w.code.at.n, code)
+	if err != nil || cipher.Tag(code) != w.code.tag || codeN != number(w.code.at.n) || string(codeIndex) != string(w.s.codeIndex(opened)) {
+		w.report(w.code.at.n, faultKey, "the room's code or its terms were changed")
 	}
 }
 

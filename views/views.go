@@ -22,7 +22,27 @@ type Shell struct {
 	Title  string  // goes before "Conclave" in the title bar
 	Me     *Person // nil when nobody is signed in
 	Admin  bool    // the reader administers the server
+	Seen   string  // what the page tells its feed that it shows; empty for most pages
 	Notice string  // one sentence shown once at the top of the page; empty for none
+
+	Arrival *Arrival // shown once after a sign-in; nil for nothing
+	News    []News   // of this session, until it is dismissed; oldest first
+}
+
+// Arrival is what somebody who has just signed in should know.
+type Arrival struct {
+	Failures int       // tries that failed since the sign-in before
+	Guessed  int       // of them with the right password
+	Since    time.Time // of the first
+	Last     time.Time // the sign-in before; zero when there was none
+	LastFrom string    // its address
+}
+
+// News tells of a sign-in on a device that was not known.
+type News struct {
+	At      time.Time
+	Address string
+	Browser string // "Firefox on Linux"
 }
 
 // Person is somebody as other members may see them: never an email address.
@@ -63,8 +83,7 @@ type Register struct {
 	Username, FullName, Email, Token Field
 	PasswordError                    string
 	Error                            string // about the whole form
-	TokenRequired                    bool   // only a set-up or invitation token lets anybody in
-	Closed                           bool   // nobody can register at all
+	Registration                     string // "open", "invite" (only a set-up link or an invitation lets anybody in) or "closed"
 }
 
 // Enrol shows a TOTP secret and asks for its first code. The registration uses it, and
@@ -85,10 +104,10 @@ type Recovery struct {
 
 // Login is the one form with user name, password and code.
 type Login struct {
-	Username string
-	Next     string // where to go afterwards; empty for the rooms
-	Error    string
-	Open     bool // registration is possible
+	Username     string
+	Next         string // where to go afterwards; empty for the rooms
+	Error        string
+	Registration string // as in Register
 }
 
 // Join is the page behind an invitation link. The code itself stands after the # of its
@@ -103,7 +122,14 @@ type Rooms struct {
 	List         []RoomCard
 	Name         Field // the form that creates a room
 	Code         Field // the form that joins one
-	CodesPending bool  // recovery codes have not been marked as saved yet
+	Knocks       []OwnKnock
+	CodesPending bool // recovery codes have not been marked as saved yet
+}
+
+// OwnKnock is a room where the reader waits to be let in, and which the reader does not know yet.
+type OwnKnock struct {
+	Name string // of the knock
+	At   time.Time
 }
 
 // RoomCard is one room in that list.
@@ -121,7 +147,8 @@ type RoomCard struct {
 type Room struct {
 	ID       string
 	Name     string
-	Code     string          // XXXX-XXXX-XXXX-XXXX
+	Code     string // XXXX-XXXX-XXXX-XXXX; empty while it is off
+	Terms    Terms
 	JoinURL  string          // https://host/join#CODE
 	JoinQR   templ.Component // the JoinQRPart of that address
 	Members  []Person
@@ -134,7 +161,8 @@ type Room struct {
 	Unread   uint64 // and not so many messages since
 	Typing   bool   // others see it when the reader is writing
 
-	Owner    bool // the reader owns the room: there is a way to its settings
+	Owner    bool      // the reader owns the room: there is a way to its settings
+	Waiting  []Waiting // for the owner: who wants to come in
 	Proof    Proof
 	ReadOnly bool // the log failed verification: nothing can be added
 	Harmed   bool // something in the room failed verification
@@ -155,16 +183,97 @@ type ProofAt struct {
 	Proof  Proof // empty when there is nothing to show
 }
 
+// Terms say when a room's code lets somebody in.
+type Terms struct {
+	Off     bool
+	Expires time.Time // zero: never
+	Expired bool
+	Uses    int // so many joins in all; 0: any number
+	Joined  int // so many of them have been used
+	Knock   bool
+	Damaged bool // the code failed its integrity check: nothing else is known
+}
+
+// Waiting is somebody who wants to be let into a room.
+type Waiting struct {
+	Who Person
+	At  time.Time
+}
+
 // Settings is what the owner of a room can do with it as a whole.
 type Settings struct {
-	ID   string
-	Name string
+	ID      string
+	Name    string
+	Code    string // empty while it is off
+	Terms   Terms
+	Waiting []Waiting
+	Form    CodeForm
+}
+
+// CodeForm is the form that sets the terms of a room's code, as it was sent.
+type CodeForm struct {
+	Expires, Uses Field
+	Knock         bool
 }
 
 // Sudo asks for password and code again before something that destroys.
 type Sudo struct {
 	Next  string // where it leads afterwards
 	Error string
+}
+
+// Reset sets a new password with the code of a link.
+type Reset struct {
+	Token         Field
+	PasswordError string
+	Error         string
+}
+
+// People is a page of the list of everybody who has an account.
+type People struct {
+	Query          string // what was searched for; empty for all
+	List           []Account
+	Count          int // on all pages
+	Page, Pages    int
+	Previous, Next string // addresses of the pages beside this one; empty for none
+}
+
+// Account is what an administrator sees of somebody, and may do.
+type Account struct {
+	ID        string
+	Person    Person
+	Email     string
+	Admin     bool
+	Damaged   bool // nobody can sign in to it
+	Myself    bool
+	Created   time.Time
+	LastLogin time.Time // zero: never
+	Disabled  time.Time // zero: not at all
+	Sessions  int
+	Rooms     int
+
+	Confirmed bool   // password and code were given a moment ago
+	ResetLink string // just made; shown this once
+	Error     string
+}
+
+// Invitations are the links with which people may register, and the form that makes one.
+type Invitations struct {
+	List         []Invitation
+	Uses, Hours  Field
+	Registration string // "open", "invite" or "closed"
+	Confirmed    bool   // password and code were given a moment ago
+	Link         string // just made; shown this once
+}
+
+// Invitation is one of them.
+type Invitation struct {
+	ID         string
+	By         Person
+	Created    time.Time
+	Expires    time.Time
+	Used, Most int
+	Ended      string // why it is good no more; empty while it is
 }
 
 // Actions is one message with what the reader may do to it.

@@ -28,6 +28,8 @@ const (
 	KindTyping                   // Here are writing
 	KindUnread                   // what a user has not read has changed: each stream asks for itself
 	KindWake                     // the moment has come that the stream asked for with Wake
+	KindCode                     // the topic's code has changed with Entry
+	KindKnock                    // who waits to be let in, or where the user waits, has changed: each stream asks for itself
 )
 
 // An Event is one announcement. Nobody changes it after Publish.

@@ -214,10 +214,19 @@ func (h *Hub) Unread(user ID) {
 	h.deliver(unread, streams...)
 }
 
+// Knock tells the user's streams that somebody waits to be let into a room, or does not any more.
+func (h *Hub) Knock(user ID) {
+	h.mu.RLock()
+	streams := slices.Clone(h.users[user])
+	h.mu.RUnlock()
+	h.deliver(knock, streams...)
+}
+
 // What needs no rendering.
 var (
 	unread = &Block{Kind: KindUnread}
 	wakeUp = &Block{Kind: KindWake}
+	knock  = &Block{Kind: KindKnock}
 )
 
 // news adds s to the streams that are to be told now that something is unread, unless it was told a moment

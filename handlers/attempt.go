@@ -1,0 +1,85 @@
+package handlers
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"conclave/models"
+	"conclave/views"
+)
+
+const (
+	refusedLooked = 1000 // refused sign-ins that are added up
+	refusedShown  = 20
+	sourcesShown  = 20
+
+	addressLimit  = 30 // failures in addressPeriod after which an address has to wait (SECURITY.md R22)
+	addressPeriod = 15 * time.Minute
+)
+
+var refusedEvents = []string{"login.fail", "login.code", "login.wait"}
+
+func (a *App) attemptsPage(c echo.Context) error { return a.showAttempts(c, http.StatusOK, "") }
+
+func (a *App) showAttempts(c echo.Context, status int, problem string) error {
+	ctx := c.Request().Context()
+	days, counted := a.o.Store.Days()
+	t := views.Attempts{Logins: loginsChart(days, counted), Error: problem}
+	waiting, err := a.o.Store.WaitingAccounts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range waiting {
+		t.Waiting = append(t.Waiting, views.WaitingRow{ID: w.ID.String(), Who: person(w.Profile), Failures: w.Failures, Guessed: w.Guessed, Last: w.Last, Until: w.Until})
+	}
+	day, more, err := a.o.Store.AuditPage(ctx, models.AuditFilter{Events: refusedEvents, From: a.o.Now().Add(-24 * time.Hour)}, 0, refusedLooked)
+	if err != nil {
+		return err
+	}
+	t.More, t.Sources = more, a.sources(day)
+	recent, _, err := a.o.Store.AuditPage(ctx, models.AuditFilter{Events: refusedEvents}, 0, refusedShown)
+	if err != nil {
+		return err
+	}
+	t.Recent = auditRows(recent)
+	return a.render(c, status, views.AttemptsPage(a.shell(c, "Sign-ins"), t))
+}
+
+func (a *App) sources(events []models.AuditEntry) (rows []views.SourceRow) {
+	var lately []models.AuditEntry
+	for _, e := range events {
+		if a.o.Now().Sub(e.At) < addressPeriod && e.Event != "login.wait" {
+			lately = append(lately, e)
+		}
+	}
+	limited := map[string]bool{}
+	for _, s := range models.Sources(lately) {
+		limited[s.Address] = s.Refused >= addressLimit*max(a.o.LimitScale, 1)
+	}
+	for _, s := range models.Sources(events) {
+		rows = append(rows, views.SourceRow{Address: s.Address, Refused: s.Refused, Last: s.Last, Limited: limited[s.Address]})
+	}
+	return rows[:min(len(rows), sourcesShown)]
+}
+
+func (a *App) liftWait(c echo.Context) error {
+	field, err := form(c)
+	if err != nil {
+		return err
+	}
+	user, err := models.ParseID(field("user"))
+	if err != nil {
+		return err
+	}
+	err = a.o.Store.Lift(c.Request().Context(), by(c), user)
+	if fault, ok := faults(err); ok && err != nil {
+		return a.showAttempts(c, status(err), fault[""])
+	}
+	if err != nil {
+		return err
+	}
+	a.sessions.Put(c.Request().Context(), keyNotice, "The wait is lifted: the person can sign in again at once.")
+	return seeOther(c, "/admin/attempts")
+}

@@ -1,0 +1,45 @@
+package handlers
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"conclave/models"
+	"conclave/views"
+)
+
+// A lost password: whoever runs the server hands over a link (admin_people.go, or the command
+// line), and here it is exchanged for a new password. Whoever has the link needs no session.
+
+func (a *App) resetPage(c echo.Context) error {
+	return a.render(c, http.StatusOK, views.ResetPage(a.shell(c, "A new password"), views.Reset{}))
+}
+
+func (a *App) reset(c echo.Context) error {
+	field, err := form(c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	if err = a.limits.resets.take(addressKey(c)); err == nil {
+		err = a.o.Store.ResetPassword(ctx, models.By{Address: c.RealIP()}, field("token"), field("password"))
+	}
+	if err != nil {
+		fault, ok := faults(err)
+		if !ok {
+			return err
+		}
+		retryAfter(c, err)
+		r := views.Reset{Token: views.Field{Value: field("token"), Error: fault["token"]}, PasswordError: fault["password"], Error: fault[""]}
+		return a.formAgain(c, status(err), views.ResetPartial(r), views.ResetPage(a.shell(c, "A new password"), r))
+	}
+	// Whoever was signed in in this browser is not any more: the login comes next.
+	if err := errors.Join(a.sessions.Clear(ctx), a.sessions.RenewToken(ctx)); err != nil {
+		return err
+	}
+	a.begin(c)
+	a.sessions.Put(ctx, keyNotice, "Your new password is set, and all your sessions are logged out. Log in with it and a code.")
+	return seeOther(c, "/login")
+}

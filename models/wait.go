@@ -1,0 +1,116 @@
+package models
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// Waiting is an account that nobody can sign in to at the moment, because too many tries have failed.
+type Waiting struct {
+	Profile
+	Failures int // since the last success
+	Guessed  int // how many of them came with the right password
+	Since    time.Time
+	Last     time.Time
+	Until    time.Time // zero: until the wait is lifted
+}
+
+// failuresThatLock is how many failures in a row close an account until somebody lifts it (SECURITY.md R21).
+const failuresThatLock = 100
+
+// WaitingAccounts lists the accounts that have to wait, the one with the most failures first. Only an
+// administrator may be shown them.
+func (s *Store) WaitingAccounts(ctx context.Context) (list []Waiting, err error) {
+	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
+		list = nil
+		rows, err := db.QueryContext(ctx, `SELECT user_id, failures, guessed, since_ms, last_ms, until_ms FROM attempts
+			WHERE user_id IS NOT NULL AND (until_ms > ? OR failures >= ?) ORDER BY failures DESC LIMIT 200`, s.now(), failuresThatLock)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var w Waiting
+			var failures, guessed, since, last, until number
+			if err := rows.Scan(&w.ID, &failures, &guessed, &since, &last, &until); err != nil {
+				return err
+			}
+			w.Failures, w.Guessed = int(failures), int(guessed)
+			w.Since, w.Last = time.UnixMilli(int64(since)), time.UnixMilli(int64(last))
+			if w.Failures < failuresThatLock {
+				w.Until = time.UnixMilli(int64(until))
+			}
+			list = append(list, w)
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		names := s.profiles(ctx, db)
+		for i := range list {
+			if list[i].Profile, err = names.person(list[i].ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Lift ends an account's wait: its failures are forgotten. It is NotFound when there is none. Only
+// an administrator may ask for it.
+func (s *Store) Lift(ctx context.Context, by By, user ID) error {
+	return s.act(ctx, func(t *act) error {
+		rows, err := t.exec("DELETE FROM attempts WHERE user_id = ?", user)
+		if err != nil {
+			return err
+		}
+		if rows == 0 {
+			return &Error{Kind: Conflict, Msg: "This account does not wait any more."}
+		}
+		return t.audit(by.audit("attempts.lift", user.String(), "done"))
+	})
+}
+
+// Source is an address, or the /64 of IPv6 addresses that one household gets, and how many refused
+// sign-ins came from there.
+type Source struct {
+	Address string
+	Refused int
+	Last    time.Time
+}
+
+// Sources adds up from where refused sign-ins came, the most first.
+func Sources(events []AuditEntry) []Source {
+	var list []Source
+	for _, e := range events {
+		if e.Damaged != "" || !strings.HasPrefix(e.Event, eventLogin) || e.Event == eventLoginOK {
+			continue
+		}
+		address := household(e.Address)
+		i := slices.IndexFunc(list, func(s Source) bool { return s.Address == address })
+		if i < 0 {
+			i = len(list)
+			list = append(list, Source{Address: address, Last: e.At})
+		}
+		list[i].Refused++
+	}
+	slices.SortStableFunc(list, func(a, b Source) int { return b.Refused - a.Refused })
+	return list
+}
+
+func household(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.Unmap().Is4() {
+		return address
+	}
+	prefix, err := ip.WithZone("").Prefix(64)
+	if err != nil {
+		return address
+	}
+	return prefix.String()
+}

@@ -1,0 +1,166 @@
+package views
+
+import (
+	"strconv"
+	"time"
+)
+
+// Overview is the first page of the administration.
+type Overview struct {
+	Warnings      []string // what the operator should do something about
+	Posts, Logins Chart
+	Groups        []Facts
+}
+
+// Facts are things with a name, under a heading.
+type Facts struct {
+	Heading string
+	List    []Fact
+}
+
+// Fact is one of them: a text, or a moment with an optional text behind it.
+type Fact struct {
+	Name string
+	At   time.Time
+	Text string
+	Code bool // set in the type of code
+}
+
+// Chart is a curve over days, drawn here: the paths stand in a field of 290 by 100.
+type Chart struct {
+	ID      string // of its title and its description
+	Title   string
+	Summary string // in one sentence what the curve shows
+	Max     int
+	Series  []Series
+	Days    []ChartDay
+	Partial bool // not everything has been counted yet
+}
+
+// Series is one curve.
+type Series struct {
+	Name string
+	Path string
+}
+
+// ChartDay are the figures of one day, one for each series.
+type ChartDay struct {
+	Day     time.Time
+	Figures []int
+}
+
+// AuditLog is a page of the audit log with its filters.
+type AuditLog struct {
+	Kind             string
+	Kinds            []AuditKind
+	Person, From, To Field
+	State            string // what is known of the whole log's integrity
+	Broken           bool
+	Rows             []AuditRow
+	Older, Newest    string // addresses; empty for none
+	Filtered         bool
+	Error            string
+}
+
+// AuditKind is a kind of events, to choose them all or one of them.
+type AuditKind struct {
+	Name, Value string
+	Events      []AuditChoice
+}
+
+// AuditChoice is one event to choose.
+type AuditChoice struct{ Name, Value string }
+
+// AuditRow is one event, or what is known of one that is damaged or missing.
+type AuditRow struct {
+	N       uint64
+	At      time.Time
+	What    string
+	Who     Person // of no account: Nobody
+	Nobody  string
+	About   Person // empty: it is about nobody else
+	Object  string
+	Address string
+	Session string // a few letters that tell sessions apart
+	Outcome string
+
+	Damaged string
+	Missing uint64 // before it
+	Cut     uint64 // this many are missing at the end of the log: no event
+}
+
+// RoomTable lists the rooms of the server for the administrator.
+type RoomTable struct {
+	Rows   []RoomRow
+	Order  string
+	All    int
+	Next   string // address; empty for none
+	Orders []RoomOrder
+}
+
+// RoomOrder is one way to sort them.
+type RoomOrder struct{ Name, Value string }
+
+// RoomRow is one room: never anything that is said in it.
+type RoomRow struct {
+	Short         string // the beginning of its id
+	ID            string // where the reader is a member
+	Name          string // likewise
+	Members       int
+	Posts         uint64
+	Size          string
+	Created, Last time.Time
+	Epoch         uint32
+	Destroyed     bool
+	Harm          string
+}
+
+// Attempts is what is known of sign-ins, failed ones above all.
+type Attempts struct {
+	Logins  Chart
+	Waiting []WaitingRow
+	Sources []SourceRow
+	Recent  []AuditRow
+	More    bool   // there were more refused sign-ins in the last day than were looked at
+	Error   string // about a wait that was to be lifted
+}
+
+// WaitingRow is an account that cannot sign in at the moment.
+type WaitingRow struct {
+	ID       string
+	Who      Person
+	Failures int
+	Guessed  int
+	Last     time.Time
+	Until    time.Time // zero: until somebody lifts it
+}
+
+// SourceRow is an address that refused sign-ins came from.
+type SourceRow struct {
+	Address string
+	Refused int
+	Last    time.Time
+	Limited bool
+}
+
+func count(n int) string { return strconv.Itoa(n) }
+
+func entryNumber(n uint64) string { return strconv.FormatUint(n, 10) }
+
+func missingEntries(n uint64) string {
+	if n == 1 {
+		return "One entry is missing here"
+	}
+	return entryNumber(n) + " entries are missing here"
+}
+
+func chartDay(c Chart, at int) time.Time {
+	if at < 0 || at >= len(c.Days) {
+		return time.Time{}
+	}
+	return c.Days[at].Day
+}
+
+func dayName(at time.Time) string { return at.UTC().Format("2 Jan") }
+
+func plainDay(at time.Time) string { return at.UTC().Format("2006-01-02") }
