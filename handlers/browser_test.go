@@ -734,6 +734,10 @@ func TestBrowserEveryPageFitsEveryWindow(t *testing.T) {
 	for _, p := range []string{"maria", "emmy", "rosalind", "hedy"} {
 		o.register(p, strings.ToUpper(p[:1])+p[1:]+" Somebody").join(r)
 	}
+	banned := o.register("eve", "Eve "+long[:40])
+	banned.join(r)
+	ada.post(r.member("eve", "ban"), nil).wantRedirect(r.path("/members"))
+	ada.post(r.member("maria", "role"), fields{"role": "moderator"}).wantRedirect(r.path("/members"))
 	for i := range 45 {
 		[]*person{grace, ada}[i/3%2].say(r, "An earlier line, number "+strconv.Itoa(i+1)+".")
 	}
@@ -807,6 +811,10 @@ func TestBrowserEveryPageFitsEveryWindow(t *testing.T) {
 			b.paste("A draft of several lines,\nwith a word that does not end: " + long + long + "\nand\nmore\nlines\nthan\nfit\ninto\nthe\nbox")
 		}},
 		{"older", ada, r.path("/messages?before=20"), nil},
+		{"members", ada, r.path("/members"), func(b *tab) {
+			read[bool](b, `document.querySelectorAll("li:nth-child(-n + 3) details").forEach((d) => { d.open = true }) ?? true`)
+		}},
+		{"settings", ada, r.path("/settings"), nil},
 		{"not-found", ada, "/rooms/0123456789", func(b *tab) {
 			b.expectStatus(404, "/rooms/0123456789")
 			b.until("the status", `document.querySelector(".error-status").textContent === "404"`)

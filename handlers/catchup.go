@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math"
 
+	"conclave/models"
+	"conclave/models/feed"
 	"conclave/views"
 )
 
@@ -13,9 +15,9 @@ const (
 )
 
 // catchUp sends what the log holds after the cursor, stretch by stretch. A listener who is too far
-// behind, or whose numbers belong to another log, gets the newest page instead.
+// behind, or whose numbers belong to another log or to a time that is over, gets the newest page instead.
 func (s *stream) catchUp() error {
-	members := false // whether what is sent changes who is a member
+	members, code := false, false // whether what is sent changes who is a member, or the room code
 	for {
 		var l stretch
 		var err error
@@ -30,15 +32,19 @@ func (s *stream) catchUp() error {
 				return err
 			}
 		}
-		s.cursor, members = l.last, members || l.members
+		s.cursor, members, code = l.last, members || l.members, code || l.code
 		if l.end {
 			break
 		}
 	}
+	var err error
 	if members {
-		return s.members()
+		err = s.members()
 	}
-	return nil
+	if code && err == nil {
+		err = s.code()
+	}
+	return err
 }
 
 // stretch is a piece of the log after a stream's cursor.
@@ -48,27 +54,33 @@ type stretch struct {
 	end     bool   // which is that of the log
 	far     bool   // the newest page should be sent instead
 	members bool   // it changes who is a member
+	code    bool   // and this the room code
 }
 
-// stretch reads and renders the next one. Of entries that are large it takes only some: otherwise
+// stretch reads and renders the next one, as far as the listener may see it. Of entries that are large it takes only some: otherwise
 // listeners who do not read would hold megabytes each.
 func (s *stream) stretch() (stretch, error) {
-	entries, head, log, err := s.a.o.Store.After(s.ctx, s.m, s.cursor)
+	tail, err := s.a.o.Store.After(s.ctx, s.m, s.cursor)
 	if err != nil {
 		return stretch{}, err
 	}
-	l := stretch{last: s.cursor, far: s.cursor > head || head-s.cursor > farBehind || s.log != "" && s.log != log}
-	for _, e := range entries {
+	s.m = tail.Member
+	l := stretch{last: s.cursor, far: s.cursor > tail.Head || tail.Head-s.cursor > farBehind || s.cursor+1 < s.m.From || s.log != "" && s.log != tail.Log}
+	for _, e := range tail.Entries {
 		if l.far || len(l.bytes) >= catchUpBytes {
 			break
 		}
-		frame := s.a.entryFrame(s.ctx, e)
+		frame := feed.Bare(e.N)
+		if s.m.Shows(e) {
+			frame = s.a.entryFrame(s.ctx, e)
+		}
 		if frame == nil {
 			return l, errors.New("an entry could not be rendered")
 		}
-		l.bytes, l.last, l.members = append(l.bytes, frame...), e.N, l.members || e.Op.OfMember()
+		l.bytes, l.last = append(l.bytes, frame...), e.N
+		l.members, l.code = l.members || e.Op.OfMember(), l.code || e.Op == models.OpCode
 	}
-	l.end = l.last >= head || len(entries) == 0
+	l.end = l.last >= tail.Head || len(tail.Entries) == 0
 	return l, nil
 }
 
@@ -98,6 +110,15 @@ func (s *stream) refresh() error {
 		return err
 	}
 	return s.members()
+}
+
+// code says that the room code is another one.
+func (s *stream) code() error {
+	frame, err := partials(views.CodePartial(s.m.Room.String()))
+	if err != nil {
+		return err
+	}
+	return s.write(frame)
 }
 
 func (s *stream) members() error {

@@ -343,8 +343,13 @@ var changeRoutes = []struct {
 	{"POST", "/messages/5", fields{"body": "Changed"}}, {"POST", "/messages/5", fields{}}, {"POST", "/messages/999", fields{"body": "Changed"}}, {"POST", "/messages/x", fields{"body": strings.Repeat("x", 70<<10)}},
 	{"POST", "/messages/5/delete", fields{}}, {"POST", "/messages/x/delete", fields{}},
 	{"GET", "/settings", nil}, {"POST", "/settings", fields{}}, {"POST", "/destroy", fields{}}, {"GET", "/destroy", nil},
+	{"POST", "/code", fields{"expires": "1h"}}, {"POST", "/code/rotate", fields{}}, {"POST", "/code/off", fields{}}, {"POST", "/code/on", fields{}}, {"GET", "/code", nil}, {"GET", "/code/rotate", nil},
+	{"POST", "/knocks/eve/admit", fields{}}, {"POST", "/knocks/eve/decline", fields{"from": "settings"}}, {"GET", "/knocks/eve/admit", nil},
 	{"GET", "/proof", nil}, {"GET", "/proof?n=5", nil}, {"GET", "/proof?n=x", nil}, {"POST", "/proof", fields{}},
 	{"GET", "/messages/5", nil}, {"GET", "/messages/5/delete", nil}, {"PUT", "/messages/5", fields{}}, {"DELETE", "/messages/5", nil}, {"HEAD", "/settings", nil}, {"HEAD", "/messages/5/edit", nil},
+	{"GET", "/members", nil}, {"HEAD", "/members", nil}, {"POST", "/members", fields{}}, {"GET", "/members/ada", nil}, {"GET", "/members/ada/remove", nil},
+	{"POST", "/members/ada/role", fields{"role": "moderator"}}, {"POST", "/members/grace/remove", fields{}}, {"POST", "/members/x/ban", fields{}}, {"POST", "/members/eve/own", fields{}},
+	{"POST", "/bans/grace/lift", fields{}}, {"GET", "/bans", nil}, {"POST", "/history", fields{"history": "all"}}, {"POST", "/history", fields{}}, {"GET", "/history", nil}, {"POST", "/epoch", fields{}},
 }
 
 func TestTheNewAddressesShowAStrangerNoRoom_T37(t *testing.T) { // R62, T37

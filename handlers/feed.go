@@ -38,6 +38,7 @@ type stream struct {
 	log    string          // the incarnation that the cursor counts in; empty when the listener did not say
 	told   []models.Unread // what was last said to be unread; nil before the first time
 	news   []models.News   // what was last said to be news
+	seen   string          // names who waits, or the rooms, as the page shows them; empty on a page that shows neither
 
 	w       http.ResponseWriter // below echo's, which would count bytes
 	control *http.ResponseController
@@ -94,7 +95,7 @@ func aside(f func()) {
 // listen begins a stream.
 func (a *App) listen(c echo.Context, m models.Membership) error {
 	v, r := visitOf(c), c.Request()
-	s := &stream{a: a, id: c.Get(requestIDKey), user: v.user.ID, m: m, log: c.QueryParam("log"), cursor: cursorOf(r)}
+	s := &stream{a: a, id: c.Get(requestIDKey), user: v.user.ID, m: m, log: c.QueryParam("log"), cursor: cursorOf(r), seen: c.QueryParam("seen")}
 	place := r.Context().Value(streamKey{}).(**stream)
 	s.w = c.Response().Writer
 	s.control = http.NewResponseController(s.w)
@@ -159,6 +160,11 @@ func (s *stream) begin() error {
 		return err
 	}
 	s.sub.Watch(rooms)
+	if !s.m.Room.Zero() { // elsewhere the first word about what is unread leads to it
+		if err := s.lookAgain(); err != nil {
+			return err
+		}
+	}
 	return s.stillSignedIn()
 }
 
@@ -218,8 +224,8 @@ func (s *stream) drain() {
 			return
 		}
 		for b := s.sub.Take(); b != nil; b = s.sub.Take() {
-			bytes, ok := b.After(s.cursor)
-			if b.Kind == feed.KindWake || b.Kind == feed.KindUnread || b.Last() > 0 && !ok {
+			bytes, ok := b.After(s.cursor, s.m.From)
+			if b.Kind == feed.KindWake || b.Kind == feed.KindUnread || b.Kind == feed.KindKnock || b.Last() > 0 && !ok {
 				s.work <- b
 				return
 			}
@@ -242,6 +248,8 @@ func (s *stream) do(b *feed.Block) (err error) {
 		aside(func() { err = s.stillSignedIn() })
 	case feed.KindUnread:
 		aside(func() { err = s.unread() })
+	case feed.KindKnock:
+		aside(func() { err = s.lookAgain() })
 	default: // a gap: the log knows more
 		aside(func() { err = s.catchUp() })
 	}
@@ -275,7 +283,8 @@ func (s *stream) unread() error {
 	if s.told == nil || len(news) != len(s.news) || len(news) > 0 && news[len(news)-1] != s.news[len(news)-1] {
 		parts = append(parts, views.NewsPartial(newsShown(news)))
 	}
-	if changed, all := changedSince(s.told, list); all || len(changed) > 0 {
+	changed, all := changedSince(s.told, list)
+	if all || len(changed) > 0 {
 		parts = append(parts, views.UnreadPartial(unreads(changed, all)))
 	}
 	if len(parts) == 0 {
@@ -283,10 +292,13 @@ func (s *stream) unread() error {
 	}
 	s.told, s.news = append([]models.Unread{}, list...), news // not nil
 	frame, err := partials(templ.Join(parts...))
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.write(frame)
 	}
-	return s.write(frame)
+	if err == nil && all && s.m.Room.Zero() { // there may be another room
+		err = s.lookAgain()
+	}
+	return err
 }
 
 // changedSince is what is said differently than before; all of it when there are other rooms.

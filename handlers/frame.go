@@ -34,6 +34,8 @@ func (a *App) renderEvent(e *feed.Event) (frame []byte) {
 		return a.entryFrame(ctx, e.Entry.(*models.Entry))
 	case feed.KindMembers:
 		frame, err = a.membersFrame(a.o.Store.MembersAfter(ctx, e.Entry.(*models.Entry)))
+	case feed.KindCode:
+		frame, err = partials(views.CodePartial(models.ID(e.Topic).String()))
 	case feed.KindPresence:
 		frame, err = a.presenceFrame(ctx, e)
 	case feed.KindTyping:
@@ -51,7 +53,7 @@ func (a *App) renderEvent(e *feed.Event) (frame []byte) {
 // entryFrame makes the bytes of an entry. It is nil when that failed.
 func (a *App) entryFrame(ctx context.Context, e *models.Entry) []byte {
 	if !e.Op.Shown() {
-		return fmt.Appendf(nil, "id: %d\n\n", e.N)
+		return feed.Bare(e.N)
 	}
 	l, err := a.o.Store.Open(ctx, e)
 	if err == nil {

@@ -52,6 +52,8 @@ type limits struct {
 	resets        bucket // by address
 	marks         bucket // by user and room
 	typing        bucket // by user and room
+	codes         bucket // by user
+	manage        bucket // by user
 }
 
 func newLimits(scale int) limits {
@@ -65,6 +67,8 @@ func newLimits(scale int) limits {
 		resets:        newBucket(30, 15*time.Minute, 30, scale),
 		marks:         newBucket(2, time.Second, 20, scale), // several pages of one person, each once in two seconds
 		typing:        newBucket(1, time.Second, 1, scale),
+		codes:         newBucket(60, time.Hour, 30, scale),
+		manage:        newBucket(30, time.Minute, 60, scale),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/a-h/templ"
 
@@ -54,6 +55,7 @@ func people(members []models.Person, here map[[16]byte]bool) []views.Person {
 		list[i] = person(m.Profile)
 		list[i].Role = string(m.Role)
 		list[i].Here = here[m.ID]
+		list[i].Since = m.Since
 	}
 	return list
 }
@@ -75,7 +77,7 @@ func unreads(list []models.Unread, all bool) views.Unreads {
 
 // history lists a page, each line rendered once for all.
 func history(room models.ID, p models.Page) views.History {
-	h := views.History{RoomID: room.String(), Before: p.Before, Entries: make([]views.Entry, len(p.Lines))}
+	h := views.History{RoomID: room.String(), Before: p.Before, Since: p.From > 0, Entries: make([]views.Entry, len(p.Lines))}
 	for i, l := range p.Lines {
 		ready, err := models.Rendered(p.Renderings[i], "", func() (prepared, error) { return prepare(views.EntryPart(entry(room, l))) })
 		h.Entries[i] = views.Entry{Ready: ready}
@@ -97,6 +99,23 @@ func invitation(v models.View, url string) (templ.Component, error) {
 	})
 }
 
+// terms are what a room's code lets in at a moment.
+func terms(v models.View, now time.Time) views.Terms {
+	t := v.Terms
+	return views.Terms{
+		Off: t.Off, Expires: t.Expires, Expired: t.Expired(now), Uses: t.Uses, Joined: v.Joined, Knock: t.Knock,
+		Damaged: v.Code == "" && !t.Off,
+	}
+}
+
+func waiting(list []models.Knock) []views.Waiting {
+	people := make([]views.Waiting, len(list))
+	for i, k := range list {
+		people[i] = views.Waiting{Who: person(k.Who), At: k.At}
+	}
+	return people
+}
+
 // firstNew is the first message after the mark that somebody else wrote, 0 for none.
 func firstNew(p models.Page, mark uint64, me models.ID) uint64 {
 	for _, l := range p.Lines {
@@ -108,7 +127,7 @@ func firstNew(p models.Page, mark uint64, me models.ID) uint64 {
 }
 
 var entryKinds = map[models.Op]views.EntryKind{
-	models.OpCreate: views.Created, models.OpJoin: views.Joined, models.OpLeave: views.Left, models.OpPost: views.Message, models.OpEdit: views.Message, models.OpDelete: views.Removed,
+	models.OpCreate: views.Created, models.OpJoin: views.Joined, models.OpLeave: views.Left, models.OpRemove: views.Expelled, models.OpBan: views.Banned, models.OpPost: views.Message, models.OpEdit: views.Message, models.OpDelete: views.Removed,
 }
 
 func entry(room models.ID, l models.Line) views.Entry {

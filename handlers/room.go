@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"net/http"
@@ -41,19 +42,36 @@ func (a *App) roomsPage(c echo.Context) error {
 
 // showRooms shows the list of rooms, with the two forms as they were sent.
 func (a *App) showRooms(c echo.Context, status int, r views.Rooms) error {
-	cards, err := a.o.Store.Rooms(c.Request().Context(), visitOf(c).user.ID)
+	seen, err := a.yourRooms(c.Request().Context(), visitOf(c).user.ID, &r)
 	if err != nil {
 		return err
 	}
-	for _, found := range cards {
-		r.List = append(r.List, card(found))
-	}
 	r.CodesPending = a.unsavedCodes(c) != nil
 	s := a.shell(c, "Rooms")
+	s.Seen = seen
 	if c.QueryParam("gone") != "" {
 		s.Notice = "You are no longer in this room."
 	}
 	return a.render(c, status, views.RoomsPage(s, r))
+}
+
+// yourRooms fills in the rooms of a person, and where the person waits. It returns a short name for
+// what is shown.
+func (a *App) yourRooms(ctx context.Context, user models.ID, r *views.Rooms) (seen string, err error) {
+	cards, err := a.o.Store.Rooms(ctx, user)
+	if err != nil {
+		return "", err
+	}
+	own, err := a.o.Store.OwnKnocks(ctx, user)
+	rooms := make([]models.ID, len(cards))
+	for i, found := range cards {
+		rooms[i] = found.Room
+		r.List = append(r.List, card(found))
+	}
+	for _, k := range own {
+		r.Knocks = append(r.Knocks, views.OwnKnock{Name: k.Name, At: k.At})
+	}
+	return seenRooms(rooms, own), err
 }
 
 func (a *App) createRoom(c echo.Context) error {
@@ -100,6 +118,10 @@ func (a *App) joinRoom(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if room.Zero() {
+		a.sessions.Put(c.Request().Context(), keyNotice, "You have knocked. Somebody in the room has to let you in.")
+		return seeOther(c, "/rooms")
+	}
 	return seeOther(c, "/rooms/"+room.String())
 }
 
@@ -117,7 +139,7 @@ func (a *App) roomPage(c echo.Context) error {
 	}
 	here := a.o.Hub.Present(m.Room)
 	// Whatever goes into the page and does not come from the view.
-	by := fmt.Sprintf("%q %q %q %t %q %t %t", c.Request().Host, s.Me.Username, s.Me.FullName, visitOf(c).user.ShowsTyping, m.Role, v.ReadOnly, v.Harmed)
+	by := fmt.Sprintf("%q %q %q %t %q %t %t %t", c.Request().Host, s.Me.Username, s.Me.FullName, visitOf(c).user.ShowsTyping, m.Role, v.ReadOnly, v.Harmed, v.Terms.Expired(a.o.Now()))
 	for _, p := range v.People {
 		by += strconv.FormatBool(here[p.ID])
 	}
@@ -157,7 +179,7 @@ func (a *App) renderRoom(c echo.Context, status int, s views.Shell, v models.Vie
 func (a *App) room(c echo.Context, v models.View, here map[[16]byte]bool) (views.Room, error) {
 	m, user := membership(c), visitOf(c).user
 	r := views.Room{
-		ID: m.Room.String(), Name: v.Name, Code: models.FormatCode(v.Code),
+		ID: m.Room.String(), Name: v.Name, Code: models.FormatCode(v.Code), Terms: terms(v, a.o.Now()),
 		Members: people(v.People, here),
 		Me:      user.Username,
 		History: history(m.Room, v.Page),
@@ -168,11 +190,18 @@ func (a *App) room(c echo.Context, v models.View, here map[[16]byte]bool) (views
 		Typing:  user.ShowsTyping,
 
 		Owner:    m.Role == models.Owner,
+		Waiting:  waiting(v.Waiting),
 		Proof:    views.Proof{N: v.Page.Head, Fingerprint: v.Fingerprint},
 		ReadOnly: v.ReadOnly,
 		Harmed:   v.Harmed,
 	}
 	r.History.New = firstNew(v.Page, v.Mark, m.User)
+	if r.Owner {
+		r.FeedURL += "&seen=" + seenWaiting(v.Waiting)
+	}
+	if r.Code == "" {
+		return r, nil
+	}
 	r.JoinURL = "https://" + c.Request().Host + "/join#" + r.Code
 	var err error
 	r.JoinQR, err = invitation(v, r.JoinURL)
@@ -208,37 +237,13 @@ func (a *App) proofPage(c echo.Context) error {
 	return a.render(c, code, views.ProofPage(a.shell(c, "The history of "+name), p))
 }
 
-// settingsPage is for the owner.
-func (a *App) settingsPage(c echo.Context) error {
-	m := membership(c)
-	if m.Role != models.Owner {
-		return &models.Error{Kind: models.Denied, Msg: "Only the owner can change the room's settings."}
+// owned lets the owner of a room through. It stands before sudo, which would only keep others from
+// learning that they may not. The store asks again.
+func owned(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if membership(c).Role != models.Owner {
+			return &models.Error{Kind: models.Denied, Msg: "Only the owner of the room can do that."}
+		}
+		return next(c)
 	}
-	v, err := a.o.Store.View(c.Request().Context(), m)
-	if err != nil {
-		return err
-	}
-	return a.render(c, http.StatusOK, views.SettingsPage(a.shell(c, "Settings of "+v.Name), views.Settings{ID: m.Room.String(), Name: v.Name}))
-}
-
-// turnEpoch gives the room a new key.
-func (a *App) turnEpoch(c echo.Context) error {
-	if err := a.limits.rooms.take(visitOf(c).user.ID.String()); err != nil {
-		return err
-	}
-	m := membership(c)
-	if err := a.o.Store.TurnEpoch(c.Request().Context(), m); err != nil {
-		return err
-	}
-	a.sessions.Put(c.Request().Context(), keyNotice, "The room has a new key. What was written before stays readable under the old one.")
-	return seeOther(c, "/rooms/"+m.Room.String()+"/settings")
-}
-
-// destroyRoom takes the room apart for good.
-func (a *App) destroyRoom(c echo.Context) error {
-	if err := a.o.Store.Destroy(c.Request().Context(), membership(c)); err != nil {
-		return err
-	}
-	a.sessions.Put(c.Request().Context(), keyNotice, "The room is destroyed. Its keys and its messages are gone from this server.")
-	return seeOther(c, "/rooms")
 }

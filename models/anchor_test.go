@@ -125,9 +125,9 @@ func TestARollbackStopsTheStartUntilItIsAcceptedOnce(t *testing.T) {
 	if v.Log == hex.EncodeToString(incarnation) {
 		t.Error("the incarnation is the old one: open tabs would mix two histories")
 	}
-	_, _, log, err := s.After(ctx, ada, 0)
-	if err != nil || log != v.Log {
-		t.Errorf("the feed names the log %s, the page %s, %v", log, v.Log, err)
+	tail, err := s.After(ctx, ada, 0)
+	if err != nil || tail.Log != v.Log {
+		t.Errorf("the feed names the log %s, the page %s, %v", tail.Log, v.Log, err)
 	}
 	var op Op
 	must(t, s.read.Raw("SELECT op FROM room_log WHERE room_id = ? AND n = ?", w.engine, v.Page.Head).Scan(&op).Error)

@@ -77,11 +77,13 @@ type Audit struct {
 	Outcome string
 }
 
-// Events that end a membership. The object is the room; of the last two also the member.
+// Events of rooms that say something about a room's log, if that has a hole. The object is the room; of
+// a removal and a ban also the member.
 const (
-	auditLeave  = "room.leave"
-	auditRemove = "room.remove"
-	auditBan    = "room.ban"
+	auditLeave   = "room.leave"
+	auditRemove  = "room.remove"
+	auditBan     = "room.ban"
+	auditHistory = "room.history"
 )
 
 // audit is an event of this doer's.

@@ -21,12 +21,8 @@ const checkpointEvery = 5 * time.Second // while somebody is still reading the o
 // the master key has been rotated and the old one destroyed.
 func (s *Store) Destroy(ctx context.Context, m Membership) error {
 	err := s.lane.do(ctx, func(c *change) error {
-		now, err := s.membership(c.ctx, c.db, m.Room, m.User)
-		if err != nil {
+		if err := c.ownerOnly(m, &Error{Kind: Denied, Msg: "Only the owner can destroy a room."}); err != nil {
 			return err
-		}
-		if now.Role != Owner {
-			return &Error{Kind: Denied, Msg: "Only the owner can destroy a room."}
 		}
 		if err := c.append(&Entry{Room: m.Room, Op: OpDestroy, Actor: m.User}); err != nil {
 			return err
@@ -36,6 +32,7 @@ func (s *Store) Destroy(ctx context.Context, m Membership) error {
 			"UPDATE messages SET envelope = x'', client_id = NULL WHERE room_id = ?",
 			"DELETE FROM memberships WHERE room_id = ?",
 			"DELETE FROM marks WHERE room_id = ?",
+			"DELETE FROM knocks WHERE room_id = ?",
 			fmt.Sprintf("UPDATE rooms SET name = x'', code = x'', code_index = NULL, state = %d WHERE id = ?", roomDestroying),
 		} {
 			if err := c.exec(statement, m.Room); err != nil {

@@ -99,7 +99,7 @@ func TestADestroyedRoomIsGoneFromTheFilesOnceNobodyReadsIt(t *testing.T) {
 		"post":    func() error { _, err := s.Post(ctx, ada, "anybody?", ""); return err }(),
 		"join":    func() error { _, err := s.Join(ctx, By{User: w.linus}, w.codes["engine"]); return err }(),
 		"destroy": s.Destroy(ctx, ada),
-		"after":   func() error { _, _, _, err := s.After(ctx, grace, 0); return err }(),
+		"after":   func() error { _, err := s.After(ctx, grace, 0); return err }(),
 	} {
 		if KindOf(err) != NotFound {
 			t.Errorf("%s: %v", what, err)

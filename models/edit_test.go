@@ -2,7 +2,6 @@ package models
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -79,11 +78,7 @@ func TestTheAuthorAModeratorAndTheOwnerRemove(t *testing.T) {
 			}
 		}
 	}
-	// There is no way to appoint a moderator yet, but the log knows them.
-	must(t, s.lane.do(ctx, func(c *change) error {
-		e := &Entry{Room: w.library, Op: OpRole, Target: w.grace, Actor: w.ada, Payload: digest(string(Moderator))}
-		return errors.Join(c.append(e), c.exec("UPDATE memberships SET role = ?, entry_n = ? WHERE room_id = ? AND user_id = ?", Moderator, e.N, w.library, w.grace))
-	}))
+	must(t, s.SetRole(ctx, ada, w.grace, Moderator))
 	if m := w.member(t, s, w.grace, w.library); m.Role != Moderator {
 		t.Errorf("Grace is %s", m.Role)
 	}

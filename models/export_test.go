@@ -26,7 +26,7 @@ func (s *Store) Forget() {
 	s.proofs.mu.Lock()
 	defer s.proofs.mu.Unlock()
 	for _, r := range s.proofs.rooms {
-		r.everyone = nil
+		r.everyone, r.history = nil, ""
 		clear(r.members)
 	}
 }

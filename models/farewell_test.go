@@ -141,6 +141,23 @@ func TestWhoeverLeavesCanTakeTheirWordsAlong(t *testing.T) {
 	}
 }
 
+// A room can keep from somebody who came back what was said before, which may be their own words.
+func TestWordsFromBeforeALastJoinGoToo(t *testing.T) {
+	t.Parallel()
+	m := openMeeting(t)
+	m.say(m.grace, m.room, "From her first time here")
+	must(t, m.Leave(t.Context(), m.member(m.grace, m.room)))
+	must(t, m.SetHistory(t.Context(), m.member(m.ada, m.room), HistorySinceJoin))
+	m.join(m.grace, m.room)
+	if got := m.history(m.grace, m.room); len(got) > 0 {
+		t.Fatalf("she sees %q", got)
+	}
+	must(t, m.DeleteAccount(t.Context(), By{User: m.grace}, true))
+	if got := m.history(m.ada, m.room); !slices.Equal(got, []string{""}) {
+		t.Errorf("what is left: %q", got)
+	}
+}
+
 func TestTheLastAdministratorStaysWhileThereIsAnybodyElse(t *testing.T) {
 	t.Parallel()
 	a := openArchive(t)

@@ -39,18 +39,20 @@ type Line struct {
 	Missing int  // no entry at all: so many are missing from N on
 }
 
-// Message reads one message of the member's room. It is NotFound when there never was one.
+// Message reads one message of the member's room. It is NotFound when there never was one, and when it
+// is from before the member's time where newcomers do not see that.
 func (s *Store) Message(ctx context.Context, m Membership, n uint64) (Line, error) {
 	var l Line
 	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
-		if _, err := s.membership(ctx, db, m.Room, m.User); err != nil {
+		now, err := s.membership(ctx, db, m.Room, m.User)
+		if err != nil {
 			return err
 		}
 		messages, err := s.readMessages(ctx, db, m.Room, n, n)
 		if err != nil {
 			return err
 		}
-		if messages[n] == nil {
+		if messages[n] == nil || n < now.From {
 			return errNotFound
 		}
 		l, err = s.openEntry(ctx, db, s.profiles(ctx, db), messages, messages[n].post)
@@ -126,6 +128,7 @@ func (s *Store) openEntry(ctx context.Context, db gorm.ConnPool, names *profiles
 type Page struct {
 	Lines  []Line
 	Before uint64 // older lines end before this number; 0 when these are the first
+	From   uint64 // where what the reader may see begins; 0: with the room
 	Head   uint64 // the room's last number when this was read
 
 	Renderings []*Rendering // of the lines
@@ -141,7 +144,8 @@ func (s *Store) gap(room ID, first, end uint64) Line {
 func (s *Store) Older(ctx context.Context, m Membership, before uint64) (Page, error) {
 	var p Page
 	err := s.look(ctx, m.Room, func(db gorm.ConnPool, known mark) error {
-		if _, err := s.membership(ctx, db, m.Room, m.User); err != nil {
+		now, err := s.membership(ctx, db, m.Room, m.User)
+		if err != nil {
 			return err
 		}
 		head, err := headMark(ctx, db, m.Room)
@@ -149,26 +153,27 @@ func (s *Store) Older(ctx context.Context, m Membership, before uint64) (Page, e
 			return err
 		}
 		s.checkHead(m.Room, known, head)
-		p, err = s.page(ctx, db, m, s.profiles(ctx, db), head.n, before, head.n)
+		p, err = s.page(ctx, db, now, s.profiles(ctx, db), head.n, before, head.n)
 		return err
 	})
 	return p, err
 }
 
 // page reads up to PageSize lines that end before the given number, or more when more follow the
-// entry up to which the member has read. Between them and up to that number, or the end of the
-// log, every entry must be there.
+// entry up to which the member has read, and none from before the member's time where newcomers do not
+// see that. Between them and up to that number, or the end of the log, every entry must be there. The
+// membership must have been read in the same transaction.
 func (s *Store) page(ctx context.Context, db gorm.ConnPool, m Membership, names *profiles, head, before, read uint64) (Page, error) {
-	p := Page{Head: head}
-	end := min(before, head+1)
-	if end <= 1 {
+	p := Page{Head: head, From: m.From}
+	start, end := max(m.From, 1), min(before, head+1)
+	if end <= start {
 		return p, nil
 	}
-	raw, first, err := newest(ctx, db, m.Room, end, read)
+	raw, first, err := newest(ctx, db, m.Room, start, end, read)
 	if err != nil {
 		return p, err
 	}
-	if first > 1 {
+	if first > start {
 		p.Before = first
 	}
 	changed, err := changes(ctx, db, m.Room, first, end-1)
@@ -209,9 +214,9 @@ func (p *Page) add(l Line, r *Rendering) {
 	p.Lines, p.Renderings = append(p.Lines, l), append(p.Renderings, r)
 }
 
-// newest reads the entries before end that a page needs, and some before them, and finds the
-// first that is on the page; 1 when the page reaches back to the beginning.
-func newest(ctx context.Context, db gorm.ConnPool, room ID, end, read uint64) (raw []rawLine, first uint64, err error) {
+// newest reads the entries from start on and before end that a page needs, and some before them, and
+// finds the first that is on the page; start when the page reaches back to there.
+func newest(ctx context.Context, db gorm.ConnPool, room ID, start, end, read uint64) (raw []rawLine, first uint64, err error) {
 	const spare = 4 // entries that are not shown are few
 	shown, unread, size := 0, 0, PageSize
 	more := uint64(pageSize(int(min(end-min(read, end), openMost))) + spare)
@@ -224,7 +229,7 @@ func newest(ctx context.Context, db gorm.ConnPool, room ID, end, read uint64) (r
 		}
 		raw = append(part, raw...)
 		for _, r := range slices.Backward(part) {
-			if r.n <= 0 || !r.onPage() {
+			if r.n < number(start) || !r.onPage() {
 				continue
 			}
 			if shown == size {
@@ -236,8 +241,8 @@ func newest(ctx context.Context, db gorm.ConnPool, room ID, end, read uint64) (r
 			}
 			first = uint64(r.n)
 		}
-		if from <= 1 {
-			return raw, 1, nil
+		if from < start || from <= 1 {
+			return raw, start, nil
 		}
 	}
 }
@@ -298,28 +303,39 @@ func pageSize(unread int) int {
 	return min(max(unread+openContext, PageSize), openMost)
 }
 
-// After reads the entries that follow a cursor, up to a hundred of them, still sealed, and how
-// far the log reaches. It is NotFound once the membership has ended.
-func (s *Store) After(ctx context.Context, m Membership, cursor uint64) (entries []*Entry, head uint64, log string, err error) {
-	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
-		if _, err := s.membership(ctx, db, m.Room, m.User); err != nil {
+// Tail is what follows a cursor in a room's log, for a member.
+type Tail struct {
+	Member  Membership // as it stands: it knows which of the entries show the member anything
+	Entries []*Entry   // up to a hundred, still sealed
+	Head    uint64     // how far the log reaches
+	Log     string     // names the incarnation of the log that the numbers belong to
+}
+
+// After reads the entries that follow a cursor. Those from before the member's time are passed over
+// where newcomers do not see that. It is NotFound once the membership has ended.
+func (s *Store) After(ctx context.Context, m Membership, cursor uint64) (Tail, error) {
+	var t Tail
+	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
+		t = Tail{}
+		var err error
+		if t.Member, err = s.membership(ctx, db, m.Room, m.User); err != nil {
 			return err
 		}
+		t.Member.By = m.By
 		var incarnation blob
 		var end number
-		err := db.QueryRowContext(ctx, "SELECT head_n, incarnation FROM rooms WHERE id = ?", m.Room).Scan(&end, &incarnation)
+		err = db.QueryRowContext(ctx, "SELECT head_n, incarnation FROM rooms WHERE id = ?", m.Room).Scan(&end, &incarnation)
 		if err != nil {
 			return noRow(err, errNotFound)
 		}
-		head = uint64(max(end, 0))
-		log = hex.EncodeToString(incarnation)
-		if cursor >= head {
-			return nil
+		t.Head = uint64(max(end, 0))
+		t.Log = hex.EncodeToString(incarnation)
+		if first := max(cursor+1, t.Member.From); cursor < t.Head && first <= t.Head {
+			t.Entries, err = s.readLog(ctx, db, m.Room, first, min(first+afterSize-1, t.Head))
 		}
-		entries, err = s.readLog(ctx, db, m.Room, cursor+1, min(cursor+afterSize, head))
 		return err
 	})
-	return entries, head, log, err
+	return t, err
 }
 
 func headMark(ctx context.Context, db gorm.ConnPool, room ID) (head mark, err error) {

@@ -209,14 +209,18 @@ func newShelves() shelves {
 }
 
 // forget drops what is kept of text that an entry has ended: all of it when somebody has left or
-// the room is gone, else the one message.
+// the room is gone, else the one message, or the code; and all that anybody was shown when newcomers
+// see less.
 func (k *shelves) forget(e *Entry) {
 	switch e.Op {
-	case OpLeave, OpDestroy:
+	case OpLeave, OpRemove, OpBan, OpDestroy:
 		k.lines.drop(func(p place) bool { return p.room == e.Room })
 		k.invites.remove(e.Room)
 	case OpEdit, OpDelete:
 		k.lines.remove(place{e.Room, e.about()})
+	case OpCode:
+		k.invites.remove(e.Room)
+	case OpSetting:
 	default:
 		return
 	}

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -175,6 +176,8 @@ func TestNothingIsKeptOfTextThatIsGone(t *testing.T) {
 		"removed":   func(s *Store, ada Membership, n uint64) error { return s.Remove(ctx, ada, n) },
 		"left":      func(s *Store, ada Membership, _ uint64) error { return s.Leave(ctx, ada) },
 		"destroyed": func(s *Store, ada Membership, _ uint64) error { return s.Destroy(ctx, ada) },
+		"expelled":  func(s *Store, ada Membership, _ uint64) error { return expelFirst(s, ada, s.Expel) },
+		"banned":    func(s *Store, ada Membership, _ uint64) error { return expelFirst(s, ada, s.Ban) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -202,6 +205,15 @@ func TestNothingIsKeptOfTextThatIsGone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// expelFirst does it to the first other member of the room.
+func expelFirst(s *Store, m Membership, do func(context.Context, Membership, ID) error) error {
+	people, err := s.Members(ctx, m)
+	if err != nil {
+		return err
+	}
+	return do(ctx, m, people[slices.IndexFunc(people, func(p Person) bool { return p.ID != m.User })].ID)
 }
 
 // A reader who began before a change must not put back what the change has dropped.

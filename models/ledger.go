@@ -143,12 +143,18 @@ func (l *ledger) forget(before int64) {
 	}
 }
 
-// readLedger fills the ledger from the audit log, and returns who has left which room when, unix
-// milliseconds; nil when the log is damaged, since then it may not tell all.
-func (s *Store) readLedger(ctx context.Context) (map[ID]map[ID]int64, error) {
+// told is what the audit log says about a room, for a log of the room that has a hole.
+type told struct {
+	left     map[ID]int64 // who has left it when, unix milliseconds
+	settings int          // how often it was said what newcomers see
+}
+
+// readLedger fills the ledger from the audit log, and returns what it tells about rooms; nil when the
+// log is damaged, since then it may not tell all.
+func (s *Store) readLedger(ctx context.Context) (map[ID]told, error) {
 	defer close(s.ledger.filled)
 	whole, start := true, s.now()
-	left := map[ID]map[ID]int64{}
+	rooms := map[ID]told{}
 	oldest := s.o.Now().Add(-s.o.SessionLifetime - time.Hour).UnixMilli()
 	err := s.walkAudit(ctx, func(n uint64, at int64, e Audit) {
 		if n > s.ledger.from {
@@ -159,10 +165,17 @@ func (s *Store) readLedger(ctx context.Context) (map[ID]map[ID]int64, error) {
 			s.ledger.note([]Audit{e}, 0, at)
 		}
 		if room, user, ok := e.departure(); ok {
-			if left[room] == nil {
-				left[room] = map[ID]int64{}
+			r := rooms[room]
+			if r.left == nil {
+				r.left = map[ID]int64{}
 			}
-			left[room][user] = at
+			r.left[user] = at
+			rooms[room] = r
+		}
+		if room, ok := e.ofHistory(); ok {
+			r := rooms[room]
+			r.settings++
+			rooms[room] = r
 		}
 	}, func(n uint64, what string) {
 		whole = false
@@ -172,12 +185,12 @@ func (s *Store) readLedger(ctx context.Context) (map[ID]map[ID]int64, error) {
 		s.integrity.set(func(i *integrity) { i.audit.Checked = true })
 	}
 	if !whole || err != nil {
-		left = nil
+		rooms = nil
 		s.ledger.mu.Lock()
 		s.ledger.doubtful = start
 		s.ledger.mu.Unlock()
 	}
-	return left, err
+	return rooms, err
 }
 
 // departure reads whose membership of which room an event has ended.
@@ -193,4 +206,14 @@ func (e Audit) departure() (room, user ID, ok bool) {
 		return room, user, err == nil && memberErr == nil
 	}
 	return ID{}, ID{}, false
+}
+
+// ofHistory reads of which room an event has said what newcomers see.
+func (e Audit) ofHistory() (room ID, ok bool) {
+	if e.Event != auditHistory {
+		return ID{}, false
+	}
+	name, _, _ := strings.Cut(e.Object, " ")
+	room, err := ParseID(name)
+	return room, err == nil
 }

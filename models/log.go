@@ -25,33 +25,37 @@ const (
 	OpCreate Op = 1  // target: the owner, who becomes a member; payload: tag of the name's envelope
 	OpJoin   Op = 2  // target: the new member
 	OpLeave  Op = 3  // target: who left
+	OpRemove Op = 4  // target: who was removed
+	OpBan    Op = 5  // target: who was removed and comes back only with a code made later
 	OpRole   Op = 6  // target: the member; payload: SHA-256 of the role's name
 	OpPost   Op = 7  // target: the message itself; payload: tag of its envelope
 	OpEdit   Op = 8  // target: the message; payload: tag of its new envelope
 	OpDelete Op = 9  // target: the message, which has no envelope any more
 	OpCode   Op = 12 // payload: tag of the room code's envelope
-	OpEpoch  Op = 14 // payload: the new room secret's commitment
+
+	OpSetting Op = 13 // payload: SHA-256 of what newcomers see: "history=all" or "history=since_join"
+	OpEpoch   Op = 14 // payload: the new room secret's commitment
 
 	OpRestored Op = 16 // history went back on purpose; payload: the abandoned head's MAC
 	OpDestroy  Op = 17 // the room's keys and texts are gone
+	OpUnban    Op = 18 // target: who may come back with any valid code
 )
 
-// Sets of operations, as SQL lists.
-const (
-	membershipOps = "(1, 2, 3, 6)" // who is a member, and as what: the latest one about a person speaks
-	joiningOps    = "(1, 2)"       // where a membership begins
-	pageOps       = "(1, 2, 3, 7)" // what has a line of its own in the history
-)
+// membershipOps says, as an SQL list, what speaks about a person's membership: the latest one counts.
+const membershipOps = "(1, 2, 3, 4, 5, 6, 18)"
 
 // onPage reports whether an entry has a line of its own in the history.
-func (o Op) onPage() bool { return o == OpCreate || o == OpJoin || o == OpLeave || o == OpPost }
+func (o Op) onPage() bool { return o == OpCreate || o == OpJoin || o == OpPost || o.ends() }
+
+// ends reports whether an entry ends the membership of its target.
+func (o Op) ends() bool { return o == OpLeave || o == OpRemove || o == OpBan }
 
 // Shown reports whether an entry shows a listener anything: a line, or a change of one.
 func (o Op) Shown() bool { return o.onPage() || o == OpEdit || o == OpDelete }
 
 // OfMember reports whether an entry changes who is a member, or as what.
 func (o Op) OfMember() bool {
-	return o == OpCreate || o == OpJoin || o == OpLeave || o == OpRole || o == OpDestroy
+	return o == OpCreate || o == OpJoin || o == OpRole || o == OpDestroy || o.ends()
 }
 
 // Entry is one entry of a room's log, still sealed. It travels on the feed; Store.Open makes
@@ -108,14 +112,17 @@ func (c *change) append(e *Entry) error {
 	if err != nil {
 		return err
 	}
-	if e.Op.OfMember() {
+	if e.Op.OfMember() || e.Op == OpSetting {
 		c.s.lane.unsettled[e.Room] = true
 	}
 	h.n, h.mac, h.posts = e.N, e.MAC, e.Posts
 	c.heads[e.Room] = h
 	event := &feed.Event{Topic: e.Room, Kind: feed.KindEntry, N: e.N, Entry: e, Removal: e.Op == OpDelete}
-	if e.Op == OpPost {
+	switch e.Op {
+	case OpPost:
 		event.Author = e.Actor
+	case OpEdit, OpDelete:
+		event.About = e.about()
 	}
 	c.events = append(c.events, event)
 	return nil

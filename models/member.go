@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -28,6 +29,19 @@ type Membership struct {
 	Room ID
 	By   // the member; in one that Member returned, also from where
 	Role Role
+	From uint64 // the member sees entries and messages from this number on; 0: all
+
+	joined uint64 // the entry of the latest join
+	since  int64  // and its time, unix milliseconds
+}
+
+// Shows reports whether an entry shows the member anything: a line, or a change of one, that is not
+// from before the member's time.
+func (m Membership) Shows(e *Entry) bool {
+	if about := e.about(); about > 0 && about < m.From {
+		return false
+	}
+	return e.N >= m.From && e.Op.Shown()
 }
 
 // Member returns the doer's membership of the room with that name. It is NotFound for a room
@@ -111,7 +125,6 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 	}
 	defer rows.Close()
 	var found []Membership
-	joined := map[Membership]uint64{}
 	for rows.Next() {
 		var m Membership
 		var state, joinedLast, overtaken number
@@ -149,13 +162,19 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 			s.fault(m.Room, latest.N, faultMember, "a membership is not what the room's log says and is ignored")
 			continue
 		}
+		m.joined, m.since = join.N, join.Time
+		if join.Op == OpJoin { // who opened the room was there from the beginning
+			m.From = join.N
+		}
 		found = append(found, m)
-		joined[m] = join.N
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
 	}
 	slices.SortFunc(found, func(a, b Membership) int {
-		return cmp.Or(bytes.Compare(a.Room[:], b.Room[:]), cmp.Compare(joined[a], joined[b]))
+		return cmp.Or(bytes.Compare(a.Room[:], b.Room[:]), cmp.Compare(a.joined, b.joined))
 	})
-	return found, rows.Err()
+	return found, s.reach(ctx, db, found)
 }
 
 // grants reports whether an entry makes its target a member with that role.
@@ -174,7 +193,8 @@ func (e *Entry) grants(r Role) bool {
 // Person is a member as other members may see them.
 type Person struct {
 	Profile
-	Role Role
+	Role  Role
+	Since time.Time
 }
 
 // Members lists who belongs to the member's room, the longest member first.
@@ -217,7 +237,7 @@ func (s *Store) people(ctx context.Context, db gorm.ConnPool, names *profiles, r
 		if err != nil {
 			return nil, err
 		}
-		people[i] = Person{Profile: profile, Role: m.Role}
+		people[i] = Person{Profile: profile, Role: m.Role, Since: time.UnixMilli(m.since)}
 	}
 	return people, nil
 }
@@ -229,70 +249,16 @@ const (
 	ownedPerUser   = 50
 )
 
-var errNoSuchCode = &Error{Kind: NotFound, Field: "code", Msg: "No room can be entered with this code. Check it with the person who gave it to you."}
-
-// Join makes the doer a member of the room with that code, which may be written in any of the
-// forms that NormalCode forgives. A member stays one. It is NotFound, in one and the same way,
-// when the code is unknown, the room is full or nobody is left in it.
-func (s *Store) Join(ctx context.Context, by By, code string) (ID, error) {
-	normal, err := NormalCode(code)
-	if err != nil {
-		return ID{}, err
-	}
-	user := by.User
-	var room ID
-	err = s.lane.do(ctx, func(c *change) error {
-		var sealed []byte
-		var n uint64
-		err := c.row("SELECT id, code, code_n FROM rooms WHERE code_index = ?", s.service.Index("code", normal)).Scan(&room, &sealed, &n)
-		if err != nil {
-			return noRow(err, errNoSuchCode)
-		}
-		// The index alone could have been moved to another room by whoever can write the database.
-		if stored, err := s.service.OpenRoomCode(room, n, sealed); err != nil || stored != normal {
-			return errNoSuchCode
-		}
-		if _, err := s.membership(c.ctx, c.db, room, user); KindOf(err) != NotFound {
-			return err
-		}
-		var members, rooms int
-		if err := c.row("SELECT count(*) FROM memberships WHERE room_id = ?", room).Scan(&members); err != nil {
-			return err
-		}
-		if err := c.row("SELECT count(*) FROM memberships WHERE user_id = ?", user).Scan(&rooms); err != nil {
-			return err
-		}
-		if members == 0 || members >= membersPerRoom*s.o.LimitScale {
-			return errNoSuchCode
-		}
-		if rooms >= roomsPerUser*s.o.LimitScale {
-			return invalid("code", "You are a member of %d rooms, and there can be no more. Leave one first.", rooms)
-		}
-		e := &Entry{Room: room, Op: OpJoin, Target: user, Actor: user}
-		if err := c.append(e); err != nil {
-			return err
-		}
-		if err := c.audit(by, "room.join", room.String()); err != nil {
-			return err
-		}
-		return c.addMember(e, Plain)
-	})
-	if err != nil {
-		return ID{}, err // room may still be written by a change that nobody waits for any more
-	}
-	return room, nil
-}
-
 // addMember stores the row for an entry that begins a membership. A row that was there already
 // was not confirmed by the log, and is replaced. Somebody whose account has ended since the
-// request began becomes no member.
+// request began, or while waiting to be let in, becomes no member.
 func (c *change) addMember(e *Entry, role Role) error {
 	var able bool
 	if err := c.row("SELECT EXISTS (SELECT 1 FROM users WHERE id = ? AND disabled_ms IS NULL)", e.Target).Scan(&able); err != nil {
 		return err
 	}
 	if !able {
-		return errSignedOut
+		return conflict("This person's account has ended or is disabled.")
 	}
 	err := c.exec(`INSERT INTO memberships (room_id, user_id, role, entry_n, joined_n) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (room_id, user_id) DO UPDATE SET role = excluded.role, entry_n = excluded.entry_n, joined_n = excluded.joined_n`,
@@ -311,36 +277,44 @@ func (s *Store) Leave(ctx context.Context, m Membership) error {
 		if err != nil {
 			return err
 		}
-		if err := c.append(&Entry{Room: m.Room, Op: OpLeave, Target: m.User, Actor: m.User}); err != nil {
+		if err := c.endMembership(&Entry{Room: m.Room, Op: OpLeave, Target: m.User, Actor: m.User}); err != nil {
 			return err
 		}
-		if err := c.exec("DELETE FROM memberships WHERE room_id = ? AND user_id = ?", m.Room, m.User); err != nil {
-			return err
-		}
-		if err := c.dropMark(m.Room, m.User); err != nil {
-			return err
-		}
-		h := c.heads[m.Room]
-		h.stale = true
-		c.heads[m.Room] = h
 		if now.Role == Owner {
 			if err := c.passOwnership(m); err != nil {
 				return err
 			}
 		}
-		c.after = append(c.after, func() { s.o.Hub.EndMember(m.Room, m.User) })
 		return c.audit(m.By, auditLeave, m.Room.String())
 	})
 }
 
-func (c *change) passOwnership(from Membership) error {
-	rest, err := c.s.memberships(c.ctx, c.db, "m.room_id = ?", from.Room)
-	if err != nil || len(rest) == 0 {
-		return err
-	}
-	e := &Entry{Room: from.Room, Op: OpRole, Target: rest[0].User, Actor: from.User, Payload: digest(string(Owner))}
+// endMembership adds the entry by which its target is no member any more. That person's streams end
+// before anything later is announced, and the next post opens a new epoch.
+func (c *change) endMembership(e *Entry) error {
 	if err := c.append(e); err != nil {
 		return err
 	}
-	return c.exec("UPDATE memberships SET role = ?, entry_n = ? WHERE room_id = ? AND user_id = ?", Owner, e.N, e.Room, e.Target)
+	if err := c.exec("DELETE FROM memberships WHERE room_id = ? AND user_id = ?", e.Room, e.Target); err != nil {
+		return err
+	}
+	if err := c.dropMark(e.Room, e.Target); err != nil {
+		return err
+	}
+	h := c.heads[e.Room]
+	h.stale = true
+	c.heads[e.Room] = h
+	c.after = append(c.after, func() { c.s.o.Hub.EndMember(e.Room, e.Target) })
+	return nil
+}
+
+func (c *change) passOwnership(from Membership) error {
+	rest, err := c.s.memberships(c.ctx, c.db, "m.room_id = ?", from.Room)
+	if err != nil {
+		return err
+	}
+	if len(rest) == 0 {
+		return c.dropKnocks(from.Room) // nobody will ever answer
+	}
+	return c.setRole(from, rest[0].User, Owner)
 }

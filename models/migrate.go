@@ -187,13 +187,17 @@ ALTER TABLE registrations DROP COLUMN token;                           -- stands
 ALTER TABLE sessions ADD COLUMN news BLOB;                             -- names a session that began on a new device, until the person has seen it
 ALTER TABLE rooms ADD COLUMN history INTEGER NOT NULL DEFAULT 0;       -- 0: newcomers see all; 1: from when they joined
 ALTER TABLE rooms ADD COLUMN history_n INTEGER NOT NULL DEFAULT 0;     -- the log entry that set it
+CREATE INDEX room_log_settings ON room_log (room_id, n) WHERE op = 13; -- the latest one without a scan
 CREATE TABLE knocks (                 -- who waits to be let in; grants nothing
 	room_id    BLOB NOT NULL REFERENCES rooms (id),
 	user_id    BLOB NOT NULL REFERENCES users (id),
-	created_ms INTEGER NOT NULL
+	created_ms INTEGER NOT NULL,
+	seal       BLOB NOT NULL           -- keyed hash of the above and of the code: nobody knocks without it
 );
 CREATE UNIQUE INDEX knocks_room_user ON knocks (room_id, user_id);
 CREATE INDEX knocks_user ON knocks (user_id);
+CREATE INDEX room_log_codes ON room_log (room_id, n) WHERE op = 12; -- whether a code is the latest
+CREATE INDEX room_log_joins ON room_log (room_id, n) WHERE op = 2;  -- how often it was used
 DROP INDEX room_log_leaves;
 CREATE INDEX room_log_leaves ON room_log (room_id, n) WHERE op IN (3, 4, 5); -- whether somebody left, was removed or banned since
 CREATE INDEX audit_log_event ON audit_log (event, n);

@@ -95,9 +95,3 @@ func (t *act) notTheLast(a *account) error {
 	}
 	return err
 }
-
-// forgetFailures lets a person's next sign-in wait for nothing, and returns how many counts of
-// failures there were.
-func (t *act) forgetFailures(user ID) (int64, error) {
-	return t.exec("DELETE FROM attempts WHERE user_id = ?", user)
-}

@@ -183,11 +183,11 @@ func (a *archive) join(user, room ID) {
 // codeOf is a room's code as its members see it.
 func (a *archive) codeOf(room ID) string {
 	a.t.Helper()
-	row, err := a.readRoom(a.t.Context(), a.read.Statement.ConnPool, room)
+	code, err := a.readCode(a.t.Context(), a.read.Statement.ConnPool, room)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return row.code
+	return code.symbols
 }
 
 func (a *archive) member(user, room ID) Membership {
@@ -236,11 +236,11 @@ func (a *archive) allSaid(user, room ID) []string {
 	m := a.member(user, room)
 	var said []string
 	for cursor := uint64(0); ; {
-		entries, head, _, err := a.After(a.t.Context(), m, cursor)
+		tail, err := a.After(a.t.Context(), m, cursor)
 		if err != nil {
 			a.t.Fatal(err)
 		}
-		for _, e := range entries {
+		for _, e := range tail.Entries {
 			line, err := a.Open(context.Background(), e)
 			if err != nil {
 				a.t.Fatal(err)
@@ -253,7 +253,7 @@ func (a *archive) allSaid(user, room ID) []string {
 			}
 			cursor = e.N
 		}
-		if cursor >= head {
+		if cursor >= tail.Head {
 			return said
 		}
 	}

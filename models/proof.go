@@ -32,8 +32,14 @@ type proof struct {
 	standing map[ID]noted     // by person: the latest entry about the membership
 	members  map[ID]Membership
 	everyone []Membership // all of them, the longest member first; nil when that is not known
-	moved    uint64       // when somebody's membership was last changed
+	moved    uint64       // when somebody's membership, or what newcomers see, was last changed
+	setting  noted        // the latest entry that says what newcomers see
+	history  History      // the same, once verified; empty when that is not known
+	unsure   bool         // one such entry may be missing after it
 	doubtful uint64       // before this entry something is missing that was no post
+	code     noted        // the latest entry that set the room code
+	codeTag  [32]byte     // of its envelope
+	joins    []uint64     // the entries after it by which somebody joined
 
 	destroyed bool
 	damage    string // what is wrong with the log itself: nothing may be added to it
@@ -98,10 +104,19 @@ func (p *proofs) advance(entries []*Entry) {
 		switch e.Op {
 		case OpEdit, OpDelete:
 			r.changed[e.about()] = noted{r.known, p.ticks}
-		case OpCreate, OpJoin, OpLeave, OpRole:
+		case OpCreate, OpJoin, OpLeave, OpRemove, OpBan, OpRole, OpUnban:
 			r.standing[e.Target] = noted{r.known, p.ticks}
 			r.everyone, r.moved = nil, p.ticks
 			delete(r.members, e.Target)
+			if e.Op == OpJoin {
+				r.joins = append(r.joins, e.N)
+			}
+		case OpCode:
+			r.code, r.codeTag, r.joins = noted{r.known, p.ticks}, e.Payload, nil
+		case OpSetting:
+			r.setting = noted{r.known, p.ticks}
+			r.everyone, r.moved, r.history, r.unsure = nil, p.ticks, "", false
+			clear(r.members)
 		case OpDestroy:
 			r.destroyed, r.everyone = true, nil
 			clear(r.members)
@@ -126,7 +141,7 @@ func (p *proofs) member(room, user ID) (Membership, bool) {
 func (p *proofs) remember(m Membership, since uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r := p.of(m.Room); !r.destroyed && r.standing[m.User].tick <= since {
+	if r := p.of(m.Room); !r.destroyed && r.standing[m.User].tick <= since && r.setting.tick <= since {
 		r.members[m.User] = m
 	}
 }
@@ -186,11 +201,23 @@ func (p *proofs) walked(w *walker) {
 			r.standing[user] = noted{at, 0}
 		}
 	}
+	if w.code.at.n >= r.code.n {
+		r.code, r.codeTag = noted{w.code.at, r.code.tick}, w.code.tag
+		since := slices.IndexFunc(r.joins, func(n uint64) bool { return n > w.n })
+		if since < 0 {
+			since = len(r.joins)
+		}
+		r.joins = append(w.joins, r.joins[since:]...)
+	}
+	if w.setting.n > r.setting.n {
+		r.setting = noted{w.setting, 0}
+	}
+	r.unsure = w.unsure && w.setting.n == r.setting.n
 	r.doubtful = w.doubtful
 	r.destroyed = r.destroyed || w.destroyed
 	r.walked = true
 	p.ticks++
-	r.everyone = nil
+	r.everyone, r.history = nil, ""
 	clear(r.members) // the walk knows more than they were verified against
 }
 
@@ -240,6 +267,71 @@ func (p *proofs) stands(e *Entry, since uint64) error {
 		return nil
 	}
 	return r.judge(e, latest, since)
+}
+
+// latestCode checks that an entry is the latest one that set the room code, with an envelope of
+// that tag, as far as is known; known is false when the log must be asked.
+func (p *proofs) latestCode(room ID, n uint64, tag [32]byte, since uint64) (known bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.of(room)
+	switch {
+	case n < r.doubtful:
+		return false, cipher.ErrAuth
+	case r.code.n == 0 && !r.walked, n > r.known.n: // or committed a moment ago, and not noted yet
+		return false, nil
+	case r.code.n == n && r.codeTag == tag:
+		return true, nil
+	case r.code.n > n && r.code.tick > since:
+		return false, errMoved
+	}
+	return false, cipher.ErrAuth
+}
+
+// joins is how many entries after that one, which set the room code, are known by which somebody
+// joined; 0 when that is not known, or when something was noted since that moment.
+func (p *proofs) joins(room ID, n, since uint64) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.of(room)
+	if r.code.n != n || since < p.ticks {
+		return 0
+	}
+	return len(r.joins)
+}
+
+// isSetting checks that an entry is the latest one about what newcomers see, as far as is known. One
+// without a number stands for there being none.
+func (p *proofs) isSetting(e *Entry, since uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.of(e.Room)
+	switch {
+	case r.unsure:
+		return cipher.ErrAuth
+	case r.setting.n == 0 && !r.walked:
+		return nil
+	}
+	return r.judge(e, r.setting, since)
+}
+
+// history returns what newcomers see of a room, empty when that is not remembered.
+func (p *proofs) history(room ID) History {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.rooms[room]; r != nil {
+		return r.history
+	}
+	return ""
+}
+
+// rememberHistory keeps what newcomers see of a room, like remember.
+func (p *proofs) rememberHistory(room ID, h History, since uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.of(room); r.setting.tick <= since {
+		r.history = h
+	}
 }
 
 // judge compares an entry with the latest one that was noted about the same thing.
@@ -325,6 +417,7 @@ const (
 	faultMessage = "message" // an envelope
 	faultKey     = "key"     // a room's secret, name or code
 	faultMember  = "member"  // a membership that the log does not know
+	faultSetting = "setting" // what newcomers see is not what the log says
 	faultProfile = "profile"
 	faultSession = "session"
 	faultAudit   = "audit"
@@ -342,7 +435,7 @@ func (s *Store) checkHead(room ID, known, head mark) {
 
 // proveRooms walks every room's log once after the start, beside normal work.
 func (s *Store) proveRooms(ctx context.Context) {
-	departed, err := s.readLedger(ctx)
+	told, err := s.readLedger(ctx)
 	s.proofs.tick() // what was read before the ledger knew all is read again
 	if err != nil && ctx.Err() == nil {
 		s.o.Log.Error("the audit log could not be read", "error", err)
@@ -361,8 +454,11 @@ func (s *Store) proveRooms(ctx context.Context) {
 			continue
 		}
 		if !w.gone {
-			w.doubt(departed)
+			w.doubt(told)
 			s.proofs.walked(w)
+			if w.unsure { // who has listened since the start may see less than it seemed
+				s.o.Hub.ReleaseTopic(room)
+			}
 		}
 		s.tally.walked(w.days)
 		s.integrity.set(func(i *integrity) { i.walked++ })

@@ -36,8 +36,8 @@ func (s *Store) ResetToken(ctx context.Context, by By, user ID) (text string, er
 	return text, err
 }
 
-// ResetPassword sets a new password with the token of such a link, and ends all sessions of the
-// account. Whatever is wrong with the token, it is Invalid in the same words.
+// ResetPassword sets a new password with the token of such a link, ends all sessions of the account,
+// and makes every browser a stranger to it. Whatever is wrong with the token, it is Invalid in the same words.
 func (s *Store) ResetPassword(ctx context.Context, by By, text, password string) error {
 	if err := s.ledger.wait(ctx); err != nil {
 		return err
@@ -72,6 +72,9 @@ func (s *Store) ResetPassword(ctx context.Context, by By, text, password string)
 			_, err := t.forgetFailures(user)
 			return err
 		})
+		if err == nil {
+			err = t.forgetDevices(user)
+		}
 		if err != nil {
 			return err
 		}

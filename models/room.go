@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -19,69 +18,7 @@ import (
 	"conclave/models/feed"
 )
 
-const (
-	roomNameMax  = 80 // code points
-	codeLength   = 16 // symbols of 5 bits: 80 bits
-	codeAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-)
-
-// newSymbols returns length random symbols of Crockford's base 32. The alphabet has 32 of
-// them, so five bits of a random byte choose one without bias.
-func newSymbols(length int) string {
-	symbols := make([]byte, length)
-	rand.Read(symbols)
-	for i := range symbols {
-		symbols[i] = codeAlphabet[symbols[i]&31]
-	}
-	return string(symbols)
-}
-
-// normalSymbols undoes what people do to a code when they copy it: case, separators, and the
-// letters O, I and L for the digits that they look like.
-func normalSymbols(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch r = unicode.ToUpper(r); {
-		case r == 'O':
-			return '0'
-		case r == 'I' || r == 'L':
-			return '1'
-		case r == '-' || r == '_' || r == '.' || unicode.IsSpace(r) || unicode.Is(unicode.Pd, r):
-			return -1
-		}
-		return r
-	}, s)
-}
-
-// NormalCode returns the 16 symbols of a room code as a person typed it, or an error that says what is wrong.
-func NormalCode(s string) (string, error) {
-	if len(s) > 200 {
-		return "", invalid("code", "A room code has %d letters and digits.", codeLength)
-	}
-	code := normalSymbols(s)
-	if code == "" {
-		return "", invalid("code", "Enter the room code that you were given.")
-	}
-	for _, r := range code {
-		if !strings.ContainsRune(codeAlphabet, r) {
-			return "", invalid("code", "A room code has only letters and digits, and no %q.", r)
-		}
-	}
-	if len(code) != codeLength {
-		return "", invalid("code", "A room code has %d letters and digits; this has %d.", codeLength, len(code))
-	}
-	return code, nil
-}
-
-// FormatCode writes 16 symbols as XXXX-XXXX-XXXX-XXXX.
-func FormatCode(code string) string { return group(code, 4) }
-
-func group(s string, size int) string {
-	var parts []string
-	for len(s) > size {
-		parts, s = append(parts, s[:size]), s[size:]
-	}
-	return strings.Join(append(parts, s), "-")
-}
+const roomNameMax = 80 // code points
 
 // line checks a text that must stand on one line: trimmed, NFC, 1 to most code points, no
 // control or invisible formatting characters.
@@ -110,7 +47,7 @@ func (s *Store) CreateRoom(ctx context.Context, by By, name string) (ID, error) 
 	if err != nil {
 		return ID{}, err
 	}
-	owner, room, code := by.User, newID(), newSymbols(codeLength)
+	owner, room := by.User, newID()
 	incarnation := newID()
 	err = s.lane.do(ctx, func(c *change) error {
 		var owned int
@@ -135,14 +72,10 @@ func (s *Store) CreateRoom(ctx context.Context, by By, name string) (ID, error) 
 		if err := c.append(create); err != nil {
 			return err
 		}
-		codeN := nameN + 1
-		sealedCode := s.service.SealRoomCode(room, codeN, code)
-		if err := c.append(&Entry{Room: room, Op: OpCode, Actor: owner, Payload: cipher.Tag(sealedCode)}); err != nil {
+		if err := c.exec("UPDATE rooms SET name = ?, name_n = ? WHERE id = ?", sealedName, nameN, room); err != nil {
 			return err
 		}
-		err = c.exec("UPDATE rooms SET name = ?, name_n = ?, code = ?, code_n = ?, code_index = ? WHERE id = ?",
-			sealedName, nameN, sealedCode, codeN, s.service.Index("code", code), room)
-		if err != nil {
+		if err := c.setCode(room, owner, roomCode{symbols: newSymbols(codeLength)}); err != nil {
 			return err
 		}
 		if err := c.audit(by, "room.create", room.String()); err != nil {
@@ -157,12 +90,8 @@ func (s *Store) CreateRoom(ctx context.Context, by By, name string) (ID, error) 
 // may ask for it; a departure does it by itself.
 func (s *Store) TurnEpoch(ctx context.Context, m Membership) error {
 	return s.lane.do(ctx, func(c *change) error {
-		now, err := s.membership(c.ctx, c.db, m.Room, m.User)
-		if err != nil {
+		if err := c.ownerOnly(m, &Error{Kind: Denied, Msg: "Only the owner can give the room a new key."}); err != nil {
 			return err
-		}
-		if now.Role != Owner {
-			return &Error{Kind: Denied, Msg: "Only the owner can give the room a new key."}
 		}
 		if err := c.audit(m.By, "room.epoch", m.Room.String()); err != nil {
 			return err
@@ -258,22 +187,22 @@ func (s *Store) card(ctx context.Context, db gorm.ConnPool, room ID) (Card, erro
 	return card, err
 }
 
-// roomRow is what stands in a room's row, opened.
+// roomRow is what stands in a room's row, opened but for the code.
 type roomRow struct {
 	name        string
-	code        string
+	code        sealedCode
 	incarnation []byte
 	head        mark
 }
 
-// readRoom opens a room's name and code. cipher.ErrAuth means that one of them is not what was written.
+// readRoom opens a room's name. cipher.ErrAuth means that it is not what was written.
 func (s *Store) readRoom(ctx context.Context, db gorm.ConnPool, room ID) (roomRow, error) {
 	var r roomRow
-	var sealedName, sealedCode, incarnation blob
-	var nameN, codeN, headN number
+	var sealedName, incarnation blob
+	var nameN, headN number
 	var mac hash
-	err := db.QueryRowContext(ctx, "SELECT name, name_n, code, code_n, incarnation, head_n, head_mac FROM rooms WHERE id = ?", room).
-		Scan(&sealedName, &nameN, &sealedCode, &codeN, &incarnation, &headN, &mac)
+	err := db.QueryRowContext(ctx, "SELECT name, name_n, code, code_n, code_index, incarnation, head_n, head_mac FROM rooms WHERE id = ?", room).
+		Scan(&sealedName, &nameN, &r.code.envelope, &r.code.n, &r.code.index, &incarnation, &headN, &mac)
 	if err != nil {
 		return r, noRow(err, errNotFound)
 	}
@@ -283,11 +212,7 @@ func (s *Store) readRoom(ctx context.Context, db gorm.ConnPool, room ID) (roomRo
 		return r, err
 	}
 	name, err := key.OpenName(uint64(nameN), sealedName)
-	if err != nil {
-		return r, err
-	}
 	r.name = string(name)
-	r.code, err = s.service.OpenRoomCode(room, uint64(codeN), sealedCode)
 	return r, err
 }
 

@@ -263,7 +263,8 @@ func (s *Store) enter(ctx context.Context, y attempt, c claim, second *factor) (
 		if failures > 0 {
 			arrival.Failures, arrival.Guessed, arrival.Since = int(failures), int(max(guessed, 0)), time.UnixMilli(int64(since))
 		}
-		return t.unlock(user)
+		_, err = t.forgetFailures(user)
+		return err
 	})
 	return arrival, err
 }

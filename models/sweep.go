@@ -100,7 +100,7 @@ func (s *Store) sweepMembers(ctx context.Context, open []feed.Listener) error {
 }
 
 // purge deletes sessions past their absolute lifetime (a tombstone is needed until then),
-// registrations that were given up, and tokens that ran out long ago.
+// registrations that were given up, tokens that ran out long ago, and knocks that nobody answers.
 func (s *Store) purge(ctx context.Context) error {
 	oldest := s.o.Now().Add(-max(s.o.SessionLifetime, anonymousLife)).UnixMilli()
 	s.ledger.forget(oldest)
@@ -111,5 +111,6 @@ func (s *Store) purge(ctx context.Context) error {
 		db.Exec("DELETE FROM tokens WHERE expires_ms <= ?", s.o.Now().Add(-tokenKept).UnixMilli()).Error,
 		db.Exec("DELETE FROM attempts WHERE failures = 0 AND last_ms <= ?", s.o.Now().Add(-attemptsIdle).UnixMilli()).Error,
 		s.forgetOldDevices(ctx),
+		db.Exec("DELETE FROM knocks WHERE created_ms <= ?", s.o.Now().Add(-knockLife).UnixMilli()).Error,
 	)
 }

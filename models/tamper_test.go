@@ -70,7 +70,7 @@ func (m *meeting) refuses(t *testing.T, user ID) {
 	if _, err := m.Older(t.Context(), forged, 10); KindOf(err) != NotFound {
 		t.Errorf("the history can be read: %v", err)
 	}
-	if _, _, _, err := m.After(t.Context(), forged, 0); KindOf(err) != NotFound {
+	if _, err := m.After(t.Context(), forged, 0); KindOf(err) != NotFound {
 		t.Errorf("the log can be followed: %v", err)
 	}
 	if _, err := m.Members(t.Context(), forged); KindOf(err) != NotFound {

@@ -48,7 +48,7 @@ func waitAfter(failures int) time.Duration {
 // tooOften refuses a try. The text tells nobody what is being counted.
 func tooOften(wait time.Duration) error {
 	return &Error{Kind: Limited, Wait: wait,
-		Msg: "Too many attempts have failed. Wait " + InWords(wait) + " before you try again; until then nothing is checked, and what is right is refused too."}
+		Msg: "Too many attempts have failed. Wait " + InWords(wait) + " before you try again; until then even what is right is refused."}
 }
 
 // InWords writes a waiting time as people say it.
@@ -188,16 +188,19 @@ func (t *act) count(c counter, guessed bool) (attempts, error) {
 	return a, err
 }
 
-// unlock forgets the failures of an account, its devices included.
-func (t *act) unlock(user ID) error {
-	_, err := t.exec("UPDATE attempts SET failures = 0, guessed = 0, since_ms = 0, until_ms = 0 WHERE user_id = ?", user)
-	return err
+// forgetFailures lets a person's next sign-in wait for nothing, and returns how many counts of
+// failures there were. Wrong room codes stay counted.
+func (t *act) forgetFailures(user ID) (int64, error) {
+	if _, err := t.exec("DELETE FROM attempts WHERE key = ?", t.s.sudoCounter(user)[0].key); err != nil {
+		return 0, err
+	}
+	return t.exec("DELETE FROM attempts WHERE user_id = ? AND failures > 0", user)
 }
 
 // sudoCounter counts failed confirmations: whoever holds a stolen session guesses no faster than a
-// stranger. A login forgets them.
+// stranger. A login forgets them; they keep nobody from logging in, and so stand under nobody's name.
 func (s *Store) sudoCounter(user ID) []counter {
-	return []counter{{waits: true, user: user, key: s.service.Index("attempts", "sudo "+user.String())}}
+	return []counter{{waits: true, key: s.service.Index("attempts", "sudo "+user.String())}}
 }
 
 // confirmed writes down how a confirmation has ended.
@@ -337,7 +340,7 @@ func (s *Store) countCode(ctx context.Context, by By, counters []counter) error 
 		}
 		db := t.db.Statement.ConnPool
 		var wrong int
-		err := db.QueryRowContext(t.ctx, `INSERT INTO attempts (key, user_id, failures, guessed, since_ms, last_ms, until_ms) VALUES (?1, x'', 1, 0, ?2, ?2, 0)
+		err := db.QueryRowContext(t.ctx, `INSERT INTO attempts (key, user_id, failures, guessed, since_ms, last_ms, until_ms) VALUES (?1, NULL, 1, 0, ?2, ?2, 0)
 			ON CONFLICT (key) DO UPDATE SET failures = iif(since_ms > ?2 - 3600000, failures + 1, 1), since_ms = iif(since_ms > ?2 - 3600000, since_ms, ?2), last_ms = ?2
 			RETURNING failures`, s.service.Index("attempts", "codes"), t.now).Scan(&wrong)
 		if err != nil || wrong != codesAlarm*s.o.LimitScale {

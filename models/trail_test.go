@@ -9,7 +9,7 @@ import (
 )
 
 // told lists a page of the audit log as "n event", and what is damaged, missing or cut.
-func told(page []AuditEntry) (list []string) {
+func inWords(page []AuditEntry) (list []string) {
 	for _, e := range page {
 		switch {
 		case e.Cut > 0:
@@ -57,7 +57,7 @@ func TestThePagesOfTheAuditLogShowEachEventOnce(t *testing.T) {
 		s.record(Audit{Event: []string{"login.ok", "login.fail", "login.code", "session.end", "keys.rotate"}[i%5], Actor: []ID{w.ada, w.grace, {}}[i%3], Address: "192.0.2.7", Outcome: "done"})
 	}
 	s.record(Audit{Event: "login.fail", Address: "192.0.2.7", Object: w.ada.String(), Outcome: "refused"})
-	s.record(Audit{Event: "account.disable", Actor: w.grace, Object: accountObject(w.ada, 9), Outcome: "done"})
+	s.record(Audit{Event: "account.disable", Actor: w.grace, Object: accountObject(w.ada, 1), Outcome: "done"})
 
 	day := now.Truncate(24 * time.Hour)
 	for name, f := range map[string]AuditFilter{
@@ -81,7 +81,7 @@ func TestThePagesOfTheAuditLogShowEachEventOnce(t *testing.T) {
 			}
 		}, func(n uint64, what string) { t.Error(n, what) }))
 		for _, most := range []int{1, 7, 1000} {
-			if got := told(leaf(t, s, f, most)); !slices.Equal(got, want) {
+			if got := inWords(leaf(t, s, f, most)); !slices.Equal(got, want) {
 				t.Errorf("%s, %d at a time:\n%v\nwant\n%v", name, most, got, want)
 			}
 		}
@@ -142,9 +142,9 @@ func TestAnEntryOfTheAuditLogThatWasTouchedIsNotShownAsGenuine(t *testing.T) {
 			w := newWorld(t)
 			s := w.start(t)
 			eventually(t, "the end of the walk", func() bool { return s.Integrity().Audit.Checked })
-			before := told(leaf(t, s, AuditFilter{}, 10))
+			before := inWords(leaf(t, s, AuditFilter{}, 10))
 			w.tamper(t, c.tamper)
-			after := told(leaf(t, s, AuditFilter{}, 10))
+			after := inWords(leaf(t, s, AuditFilter{}, 10))
 			if !slices.Contains(after, c.extra) {
 				t.Errorf("%q is not in %v", c.extra, after)
 			}

@@ -319,12 +319,12 @@ func (w *world) believed(t testing.TB, s *Store, user, room ID, gone gone) {
 		}
 	}
 	for cursor := uint64(0); ; {
-		entries, head, _, err := s.After(ctx, m, cursor)
+		tail, err := s.After(ctx, m, cursor)
 		if err != nil {
 			t.Errorf("after %d: %v", cursor, err)
 			return
 		}
-		for _, e := range entries {
+		for _, e := range tail.Entries {
 			cursor = e.N
 			if !e.Op.Shown() {
 				continue
@@ -340,7 +340,7 @@ func (w *world) believed(t testing.TB, s *Store, user, room ID, gone gone) {
 			}
 			w.trueLines(t, room, []Line{line})
 		}
-		if len(entries) == 0 || cursor >= head {
+		if len(tail.Entries) == 0 || cursor >= tail.Head {
 			break
 		}
 	}

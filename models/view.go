@@ -13,9 +13,12 @@ import (
 // View is all that the page of a room shows, read at one moment.
 type View struct {
 	Name        string
-	Code        string // 16 symbols
-	Log         string // names the incarnation of the log that the numbers belong to
-	Fingerprint string // of the whole log up to Page.Head: XXXX-XXXX
+	Code        string // 16 symbols; empty while it is off, or when it fails its integrity check
+	Terms       CodeTerms
+	Joined      int     // how often the code was used, when its terms limit that
+	Waiting     []Knock // for the owner: who wants to come in
+	Log         string  // names the incarnation of the log that the numbers belong to
+	Fingerprint string  // of the whole log up to Page.Head: XXXX-XXXX
 	People      []Person
 	Page        Page
 	Unread      uint64 // posts that the member has not read
@@ -43,20 +46,23 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 	var v View
 	err := s.look(ctx, m.Room, func(db gorm.ConnPool, known mark) error {
 		v = View{}
-		if _, err := s.membership(ctx, db, m.Room, m.User); err != nil {
+		now, err := s.membership(ctx, db, m.Room, m.User)
+		if err != nil {
 			return err
 		}
 		room, err := s.readRoom(ctx, db, m.Room)
 		if errors.Is(err, cipher.ErrAuth) {
-			s.fault(m.Room, 0, faultKey, "the room's key, its name or its code is not what was written")
+			s.fault(m.Room, 0, faultKey, "the room's key or its name is not what was written")
 			return errUnreadable
 		}
 		if err != nil {
 			return err
 		}
 		s.checkHead(m.Room, known, room.head)
-		v.Name, v.Code, v.Log, v.Fingerprint = room.name, room.code, hex.EncodeToString(room.incarnation), fingerprint(room.head)
-		v.Invitation = s.invitation(m.Room, v.Code, since(db))
+		v.Name, v.Log, v.Fingerprint = room.name, hex.EncodeToString(room.incarnation), fingerprint(room.head)
+		if err := s.viewCode(ctx, db, &v, now, room.code); err != nil {
+			return err
+		}
 		names := s.profiles(ctx, db)
 		if v.People, err = s.people(ctx, db, names, m.Room); err != nil {
 			return err
@@ -70,10 +76,35 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 			return errNotFound
 		}
 		v.Unread, v.Mark = unread[0].Count, unread[0].Mark
-		v.Page, err = s.page(ctx, db, m, names, room.head.n, room.head.n+1, v.Mark)
+		v.Page, err = s.page(ctx, db, now, names, room.head.n, room.head.n+1, v.Mark)
 		return err
 	})
 	return v, err
+}
+
+// viewCode fills in what a member sees of the room's code, and the owner of those who knocked.
+func (s *Store) viewCode(ctx context.Context, db gorm.ConnPool, v *View, m Membership, sealed sealedCode) error {
+	code, err := s.latestCode(ctx, db, m.Room, sealed)
+	if errors.Is(err, cipher.ErrAuth) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v.Terms = code.terms()
+	if !code.Off {
+		v.Code = code.symbols
+		v.Invitation = s.invitation(m.Room, v.Code, since(db))
+	}
+	if code.Uses > 0 {
+		if v.Joined, err = s.joined(ctx, db, m.Room, code); err != nil {
+			return err
+		}
+	}
+	if m.Role == Owner {
+		v.Waiting, err = s.waiting(ctx, db, m.Room, code)
+	}
+	return err
 }
 
 // Fingerprint returns the fingerprint of the room's log up to the entry n, for somebody who wrote

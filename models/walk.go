@@ -33,6 +33,7 @@ type walker struct {
 	posts     uint64 // up to there
 	epoch     uint32
 	doubtful  uint64
+	unsure    bool // what newcomers see may have been changed once more
 	destroyed bool // a destroy entry was met
 	gone      bool // the room's row has gone while we walked
 	keys      map[uint32]*cipher.RoomKey
@@ -41,6 +42,10 @@ type walker struct {
 	since     map[ID]int64 // and its time
 	name      sealedBy
 	code      sealedBy
+	joins     []uint64 // the entries after that by which somebody joined
+	setting   mark     // the latest entry that says what newcomers see
+	history   [32]byte
+	settings  int // how many there were
 	changed   map[uint64]mark
 	days      map[int64]int // posts from before the start of this process, by the day
 }
@@ -53,7 +58,7 @@ type standing struct {
 
 // sealedBy is the entry that set a sealed field, and the tag of its envelope.
 type sealedBy struct {
-	n   uint64
+	at  mark
 	tag [32]byte
 }
 
@@ -172,10 +177,11 @@ func (w *walker) entry(ctx context.Context, tx *sql.Tx, e *Entry, destroyed bool
 	switch e.Op {
 	case OpCreate:
 		w.stand(e, standing{Owner, e.N, e.N})
-		w.name = sealedBy{e.N, e.Payload}
+		w.name = sealedBy{w.proven, e.Payload}
 	case OpJoin:
+		w.joins = append(w.joins, e.N)
 		w.stand(e, standing{Plain, e.N, e.N})
-	case OpLeave:
+	case OpLeave, OpRemove, OpBan, OpUnban:
 		w.stand(e, standing{})
 		delete(w.members, e.Target)
 	case OpRole:
@@ -185,7 +191,9 @@ func (w *walker) entry(ctx context.Context, tx *sql.Tx, e *Entry, destroyed bool
 			}
 		}
 	case OpCode:
-		w.code = sealedBy{e.N, e.Payload}
+		w.code, w.joins = sealedBy{w.proven, e.Payload}, nil
+	case OpSetting:
+		w.setting, w.history, w.settings = w.proven, e.Payload, w.settings+1
 	case OpEpoch:
 		if key := w.key(ctx, tx, e.Epoch); !destroyed && (key == nil || key.Commit() != e.Payload) {
 			w.report(e.N, faultKey, "the key of this epoch is missing, or not the one that was made")
@@ -207,15 +215,17 @@ func (w *walker) stand(e *Entry, as standing) {
 }
 
 // doubt takes away the memberships that cannot be believed any more: those from before a hole
-// in the log whose end the audit log records, or all of them when that is damaged too (nil).
-func (w *walker) doubt(departed map[ID]map[ID]int64) {
+// in the log whose end the audit log records, or all of them when that is damaged too (nil). It does
+// the same to what newcomers see.
+func (w *walker) doubt(rooms map[ID]told) {
 	maps.DeleteFunc(w.standing, func(user ID, at mark) bool {
 		if at.n >= w.doubtful {
 			return false
 		}
-		left, known := departed[w.room][user]
-		return departed == nil || known && left >= w.since[user]
+		left, known := rooms[w.room].left[user]
+		return rooms == nil || known && left >= w.since[user]
 	})
+	w.unsure = w.setting.n < w.doubtful && (rooms == nil || rooms[w.room].settings > w.settings)
 }
 
 // message verifies a message against the latest entry about it.
@@ -307,10 +317,10 @@ func (w *walker) finish(ctx context.Context, tx *sql.Tx) error {
 		w.report(0, faultLog, "the log has entries before its first")
 	}
 	var name, code, codeIndex blob
-	var nameN, codeN, headN, epoch, state number
+	var nameN, codeN, headN, epoch, state, history, historyN number
 	var headMAC hash
-	err := tx.QueryRowContext(ctx, "SELECT name, name_n, code, code_n, code_index, head_n, head_mac, epoch, state FROM rooms WHERE id = ?", w.room).
-		Scan(&name, &nameN, &code, &codeN, &codeIndex, &headN, &headMAC, &epoch, &state)
+	err := tx.QueryRowContext(ctx, "SELECT name, name_n, code, code_n, code_index, head_n, head_mac, epoch, state, history, history_n FROM rooms WHERE id = ?", w.room).
+		Scan(&name, &nameN, &code, &codeN, &codeIndex, &headN, &headMAC, &epoch, &state, &history, &historyN)
 	if errors.Is(err, sql.ErrNoRows) {
 		w.gone = true
 		w.report(w.n, faultLog, "the room has been taken out of the database")
@@ -329,21 +339,24 @@ func (w *walker) finish(ctx context.Context, tx *sql.Tx) error {
 	if !w.destroyed {
 		w.finishSealed(ctx, tx, name, nameN, code, codeN, codeIndex)
 	}
+	if historyN != number(w.setting.n) || w.setting.n > 0 && digest(settingOf(history)) != w.history || w.setting.n == 0 && history != 0 {
+		w.report(w.setting.n, faultSetting, "what newcomers see was changed")
+	}
 	return w.finishMembers(ctx, tx)
 }
 
 func (w *walker) finishSealed(ctx context.Context, tx *sql.Tx, name blob, nameN number, code blob, codeN number, codeIndex blob) {
 	key := w.key(ctx, tx, cipher.EpochOf(name))
-	if cipher.Tag(name) != w.name.tag || nameN != number(w.name.n) {
-		w.report(w.name.n, faultKey, "the room's name was changed")
+	if cipher.Tag(name) != w.name.tag || nameN != number(w.name.at.n) {
+		w.report(w.name.at.n, faultKey, "the room's name was changed")
 	} else if key == nil {
-		w.report(w.name.n, faultKey, "the key of the room's name is missing or damaged")
-	} else if _, err := key.OpenName(w.name.n, name); err != nil {
-		w.report(w.name.n, faultKey, "the room's name was changed")
+		w.report(w.name.at.n, faultKey, "the key of the room's name is missing or damaged")
+	} else if _, err := key.OpenName(w.name.at.n, name); err != nil {
+		w.report(w.name.at.n, faultKey, "the room's name was changed")
 	}
-	plain, err := w.s.service.OpenRoomCode(w.room, w.code.n, code)
-	if err != nil || cipher.Tag(code) != w.code.tag || codeN != number(w.code.n) || string(codeIndex) != string(w.s.service.Index("code", plain)) {
-		w.report(w.code.n, faultKey, "the room's code was changed")
+	opened, err := w.s.openCode(w.room, w.code.at.n, code)
+	if err != nil || cipher.Tag(code) != w.code.tag || codeN != number(w.code.at.n) || string(codeIndex) != string(w.s.codeIndex(opened)) {
+		w.report(w.code.at.n, faultKey, "the room's code or its terms were changed")
 	}
 }
 

@@ -293,6 +293,9 @@ func (c *change) announce() {
 		if entry.Op.OfMember() {
 			hub.Publish(&feed.Event{Topic: entry.Room, Kind: feed.KindMembers, Entry: entry})
 		}
+		if entry.Op == OpCode {
+			hub.Publish(&feed.Event{Topic: entry.Room, Kind: feed.KindCode, Entry: entry})
+		}
 	}
 }
 
@@ -307,7 +310,11 @@ func (c *change) entries() []*Entry {
 
 // audit writes an event into the audit log, in the same transaction.
 func (c *change) audit(by By, event, object string) error {
-	e := by.audit(event, object, "done")
+	return c.record(by.audit(event, object, "done"))
+}
+
+// record is audit for an event whose outcome says more.
+func (c *change) record(e Audit) error {
 	c.noted = append(c.noted, e)
 	return c.s.appendAudit(c.ctx, c.db, e)
 }

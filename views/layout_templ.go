@@ -303,7 +303,7 @@ func layout(s Shell, kind string, middle templ.Component) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = feed("feed-me", "/feed").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = feed("feed-me", ownFeed(s)).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -420,6 +420,13 @@ func connection(comfort string) templ.Component {
 		}
 		return nil
 	})
+}
+
+func ownFeed(s Shell) string {
+	if s.Seen == "" {
+		return "/feed"
+	}
+	return "/feed?seen=" + s.Seen
 }
 
 func title(s Shell) string {

@@ -68,33 +68,75 @@ func SettingsPage(s Shell, r Settings) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "</bdi></h1><section class=\"card\" aria-labelledby=\"epoch-heading\"><h2 id=\"epoch-heading\">Give this room a new key</h2><p>What is written from now on is sealed under a key of its own; what was written before stays readable under the old one. This happens by itself when somebody has left, and every ninety days.</p><form method=\"post\" action=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "</bdi></h1>")
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			if len(r.Waiting) > 0 {
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "<section id=\"waiting\" class=\"card\" aria-label=\"Waiting to be let in\">")
+				if templ_7745c5c3_Err != nil {
+					return templ_7745c5c3_Err
+				}
+				templ_7745c5c3_Err = knocks(r.ID, r.Waiting, "settings").Render(ctx, templ_7745c5c3_Buffer)
+				if templ_7745c5c3_Err != nil {
+					return templ_7745c5c3_Err
+				}
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "</section>")
+				if templ_7745c5c3_Err != nil {
+					return templ_7745c5c3_Err
+				}
+			}
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, " ")
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			templ_7745c5c3_Err = codeSettings(r).Render(ctx, templ_7745c5c3_Buffer)
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 7, " ")
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			templ_7745c5c3_Err = newcomers(r.ID, r.History).Render(ctx, templ_7745c5c3_Buffer)
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 8, " ")
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			templ_7745c5c3_Err = banned(r.ID, r.Banned).Render(ctx, templ_7745c5c3_Buffer)
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, " <section class=\"card\" aria-labelledby=\"epoch-heading\"><h2 id=\"epoch-heading\">Give this room a new key</h2><p>What is written from now on is sealed under a key of its own; what was written before stays readable under the old one. This happens by itself when somebody has left, and every ninety days.</p><form method=\"post\" action=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var5 templ.SafeURL
 			templ_7745c5c3_Var5, templ_7745c5c3_Err = templ.JoinURLErrs(roomURL(r.ID) + "/epoch")
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/settings.templ`, Line: 11, Col: 56}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/settings.templ`, Line: 19, Col: 56}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var5))
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "\"><button class=\"button\">Change the key now</button></form></section><section class=\"card\" aria-labelledby=\"destroy-heading\"><h2 id=\"destroy-heading\">Destroy this room</h2><p>The room's keys, its messages, its name and its code are overwritten at once, for everybody. Nobody can read it on this server again, not even whoever runs it. What stays is the bare chain of its log: that an account did something at a certain time, but no word that was said.</p><p>Backups are out of its reach. One made before still holds the room until whoever runs this server has changed the master key (<code>conclave keys rotate</code>) and destroyed the old one (<code>conclave keys destroy</code>). What members have copied stays with them.</p><details class=\"more destroy\"><summary>Destroy this room</summary><p>This cannot be undone. If you have not given your password and a code in the last ten minutes, you are asked for them first and then brought back here.</p><form method=\"post\" action=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "\"><button class=\"button\">Change the key now</button></form></section><section class=\"card\" aria-labelledby=\"destroy-heading\"><h2 id=\"destroy-heading\">Destroy this room</h2><p>The room's keys, its messages, its name and its code are overwritten at once, for everybody. Nobody can read it on this server again, not even whoever runs it. What stays is the bare chain of its log: that an account did something at a certain time, but no word that was said.</p><p>Backups are out of its reach. One made before still holds the room until whoever runs this server has changed the master key (<code>conclave keys rotate</code>) and destroyed the old one (<code>conclave keys destroy</code>). What members have copied stays with them.</p><details class=\"more destroy\"><summary>Destroy this room</summary><p>This cannot be undone. If you have not given your password and a code in the last ten minutes, you are asked for them first and then brought back here.</p><form method=\"post\" action=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var6 templ.SafeURL
 			templ_7745c5c3_Var6, templ_7745c5c3_Err = templ.JoinURLErrs(roomURL(r.ID) + "/destroy")
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/settings.templ`, Line: 22, Col: 59}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/settings.templ`, Line: 30, Col: 59}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var6))
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\"><button class=\"button danger\">Destroy the room</button></form></details></section>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "\"><button class=\"button danger\">Destroy the room</button></form></details></section>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

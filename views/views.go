@@ -22,6 +22,7 @@ type Shell struct {
 	Title  string  // goes before "Conclave" in the title bar
 	Me     *Person // nil when nobody is signed in
 	Admin  bool    // the reader administers the server
+	Seen   string  // what the page tells its feed that it shows; empty for most pages
 	Notice string  // one sentence shown once at the top of the page; empty for none
 	Heed   string  // on the pages about the account: that few recovery codes are left; empty for none
 
@@ -51,6 +52,8 @@ type Person struct {
 	FullName string
 	Role     string // "owner", "moderator" or "member" inside a room; empty elsewhere
 	Here     bool   // has the room open right now
+
+	Since time.Time // on the page of the members: when the person joined
 }
 
 // Unreads is what a person has not read, in all rooms or in those where it has changed.
@@ -172,7 +175,14 @@ type Rooms struct {
 	List         []RoomCard
 	Name         Field // the form that creates a room
 	Code         Field // the form that joins one
-	CodesPending bool  // recovery codes have not been marked as saved yet
+	Knocks       []OwnKnock
+	CodesPending bool // recovery codes have not been marked as saved yet
+}
+
+// OwnKnock is a room where the reader waits to be let in, and which the reader does not know yet.
+type OwnKnock struct {
+	Name string // of the knock
+	At   time.Time
 }
 
 // RoomCard is one room in that list.
@@ -190,7 +200,8 @@ type RoomCard struct {
 type Room struct {
 	ID       string
 	Name     string
-	Code     string          // XXXX-XXXX-XXXX-XXXX
+	Code     string // XXXX-XXXX-XXXX-XXXX; empty while it is off
+	Terms    Terms
 	JoinURL  string          // https://host/join#CODE
 	JoinQR   templ.Component // the JoinQRPart of that address
 	Members  []Person
@@ -203,7 +214,8 @@ type Room struct {
 	Unread   uint64 // and not so many messages since
 	Typing   bool   // others see it when the reader is writing
 
-	Owner    bool // the reader owns the room: there is a way to its settings
+	Owner    bool      // the reader owns the room: there is a way to its settings
+	Waiting  []Waiting // for the owner: who wants to come in
 	Proof    Proof
 	ReadOnly bool // the log failed verification: nothing can be added
 	Harmed   bool // something in the room failed verification
@@ -224,10 +236,49 @@ type ProofAt struct {
 	Proof  Proof // empty when there is nothing to show
 }
 
+// Terms say when a room's code lets somebody in.
+type Terms struct {
+	Off     bool
+	Expires time.Time // zero: never
+	Expired bool
+	Uses    int // so many joins in all; 0: any number
+	Joined  int // so many of them have been used
+	Knock   bool
+	Damaged bool // the code failed its integrity check: nothing else is known
+}
+
+// Waiting is somebody who wants to be let into a room.
+type Waiting struct {
+	Who Person
+	At  time.Time
+}
+
 // Settings is what the owner of a room can do with it as a whole.
 type Settings struct {
-	ID   string
-	Name string
+	ID      string
+	Name    string
+	Code    string // empty while it is off
+	Terms   Terms
+	Waiting []Waiting
+	Form    CodeForm
+	History Field // what newcomers see: "all" or "since_join"
+	Banned  []Person
+}
+
+// CodeForm is the form that sets the terms of a room's code, as it was sent.
+type CodeForm struct {
+	Expires, Uses Field
+	Knock         bool
+}
+
+// Members is who belongs to a room.
+type Members struct {
+	RoomID string
+	Room   string // its name
+	People []Person
+	Me     string // the reader's user name
+	Owner  bool   // the reader owns the room
+	Error  string
 }
 
 // Sudo asks for password and code again before something that destroys.
@@ -305,6 +356,7 @@ type History struct {
 	RoomID  string
 	Entries []Entry
 	Before  uint64 // the older page ends before this number; 0 when there is nothing older
+	Since   bool   // it begins with the reader's joining, not with the room
 	New     uint64 // the first message by somebody else that the reader has not read; 0 for none
 }
 
@@ -328,13 +380,15 @@ type EntryKind int
 
 // The kinds of entries.
 const (
-	Message EntryKind = iota
-	Created           // somebody created the room
-	Joined            // somebody became a member
-	Left              // somebody is no longer a member
-	Damaged           // a message that failed its integrity check: no author, no text
-	Removed           // a message that was removed: its author and time, no text
-	Gap               // entries that should be here are missing
+	Message  EntryKind = iota
+	Created            // somebody created the room
+	Joined             // somebody became a member
+	Left               // somebody is no longer a member
+	Expelled           // somebody was removed
+	Banned             // somebody was removed for longer
+	Damaged            // a message that failed its integrity check: no author, no text
+	Removed            // a message that was removed: its author and time, no text
+	Gap                // entries that should be here are missing
 )
 
 // Span is a piece of a message's text; with an Href it is a link.

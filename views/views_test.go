@@ -63,6 +63,7 @@ func everything(text string) map[string]templ.Component {
 	harmed := Room{ID: "r1", Name: text, Members: people, Me: text, History: h, Composer: c, Harmed: true, ReadOnly: true, Owner: true, Proof: Proof{N: 13, Fingerprint: "K7M2-QX9R"}}
 	act := Actions{RoomID: "r1", Entry: h.Entries[2], Draft: text, Error: text, MayEdit: true, MayRemove: true}
 	foreign := Actions{RoomID: "r1", Entry: h.Entries[2], MayRemove: true}
+	waiting := []Waiting{{Who: Person{Username: "mallory", FullName: text}, At: at}}
 	sudo := Sudo{Next: "/rooms/r1/settings", Error: text}
 	holder := Account{ID: "u1", Person: who, Email: text, Admin: true, Created: at, LastLogin: at, Sessions: 2, Rooms: 3, ResetLink: "https://localhost:8443/reset#reset=0123", Error: text}
 	profile := Profile{Username: text, FullName: f, Email: f, Error: text}
@@ -92,8 +93,13 @@ func everything(text string) map[string]templ.Component {
 		"ActionsPage":     ActionsPage(s, act), "ActionsPartial": ActionsPartial(act),
 		"ActionsPartial moderator": ActionsPartial(foreign), "ActionsPartial reader": ActionsPartial(Actions{RoomID: "r1", Entry: h.Entries[2], Draft: text}),
 		"ActionsPartial removed": ActionsPartial(Actions{RoomID: "r1", Entry: h.Entries[5]}), "ActionsPage damaged": ActionsPage(s, Actions{RoomID: "r1", Entry: h.Entries[3]}),
-		"SettingsPage": SettingsPage(s, Settings{ID: "r1", Name: text}),
-		"SudoPage":     SudoPage(s, sudo), "SudoPartial": SudoPartial(sudo),
+		"SettingsPage":     SettingsPage(s, Settings{ID: "r1", Name: text, Code: "K7M2-QX9R-T4VB-W3NC", Terms: Terms{Expires: at, Uses: 9, Joined: 2, Knock: true}, Waiting: waiting, Form: CodeForm{Expires: f, Uses: f, Knock: true}}),
+		"SettingsPage off": SettingsPage(s, Settings{ID: "r1", Name: text, Terms: Terms{Off: true}}), "SettingsPage damaged": SettingsPage(s, Settings{ID: "r1", Name: text, Terms: Terms{Damaged: true}}),
+		"CodePartial":   CodePartial("r1"),
+		"KnocksPartial": KnocksPartial("r1", waiting), "KnocksPartial none": KnocksPartial("r1", nil),
+		"YourRoomsPartial": YourRoomsPartial(Rooms{List: []RoomCard{{ID: "r1", Name: text, Members: people, Count: 2, Last: at}}, Knocks: []OwnKnock{{Name: "k1", At: at}}}), "YourRoomsPartial empty": YourRoomsPartial(Rooms{}),
+		"RoomPage waiting": RoomPage(s, Room{ID: "r1", Name: text, Owner: true, Waiting: waiting, Terms: Terms{Expired: true, Expires: at}}), "RoomPage off": RoomPage(s, Room{ID: "r1", Terms: Terms{Off: true}}), "RoomPage spent": RoomPage(s, Room{ID: "r1", Code: "K7M2-QX9R-T4VB-W3NC", Terms: Terms{Uses: 2, Joined: 2}}),
+		"SudoPage": SudoPage(s, sudo), "SudoPartial": SudoPartial(sudo),
 		"PresencePartial": PresencePartial(people, people, people), "PresencePartial quiet": PresencePartial(nil, nil, nil),
 		"MembersPartial": MembersPartial(people), "MembersPartial alone": MembersPartial(people[:1]),
 		"TypingPartial": TypingPartial(people),

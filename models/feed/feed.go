@@ -28,6 +28,8 @@ const (
 	KindTyping                   // Here are writing
 	KindUnread                   // what a user has not read has changed: each stream asks for itself
 	KindWake                     // the moment has come that the stream asked for with Wake
+	KindCode                     // the topic's code has changed with Entry
+	KindKnock                    // who waits to be let in, or where the user waits, has changed: each stream asks for itself
 )
 
 // An Event is one announcement. Nobody changes it after Publish.
@@ -37,8 +39,9 @@ type Event struct {
 	N     uint64
 	Entry any // of KindEntry and KindMembers: the sealed row
 
-	Author  ID   // of a post: who is no longer writing
-	Removal bool // it takes something away: what was published before leaves in a block of its own
+	Author  ID     // of a post: who is no longer writing
+	Removal bool   // it takes something away: what was published before leaves in a block of its own
+	About   uint64 // of an entry that shows an earlier one again: the number of that; else 0
 
 	Here, Came, Went []ID
 }

@@ -168,6 +168,16 @@ func (h *Hub) Release(session [32]byte) {
 	h.end(Replaced, h.sessions[session]...)
 }
 
+// ReleaseTopic ends, as Replaced, every subscription of a topic: its listeners come back, and are looked
+// at anew.
+func (h *Hub) ReleaseTopic(topic ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t := h.topics[topic]; t != nil {
+		h.end(Replaced, t.listeners...)
+	}
+}
+
 // Close ends every subscription (Shutdown) and refuses new ones.
 func (h *Hub) Close() {
 	h.mu.Lock()
@@ -214,10 +224,19 @@ func (h *Hub) Unread(user ID) {
 	h.deliver(unread, streams...)
 }
 
+// Knock tells the user's streams that somebody waits to be let into a room, or does not any more.
+func (h *Hub) Knock(user ID) {
+	h.mu.RLock()
+	streams := slices.Clone(h.users[user])
+	h.mu.RUnlock()
+	h.deliver(knock, streams...)
+}
+
 // What needs no rendering.
 var (
 	unread = &Block{Kind: KindUnread}
 	wakeUp = &Block{Kind: KindWake}
+	knock  = &Block{Kind: KindKnock}
 )
 
 // news adds s to the streams that are to be told now that something is unread, unless it was told a moment

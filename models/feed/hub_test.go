@@ -157,6 +157,7 @@ var ends = map[string]struct {
 	"the member is removed": {func(h *Hub, s *Subscription) { h.EndMember(s.Topic, s.User) }, Revoked},
 	"the topic ends":        {func(h *Hub, s *Subscription) { h.EndTopic(s.Topic) }, Revoked},
 	"the session ends":      {func(h *Hub, s *Subscription) { h.EndSession(s.Session) }, Revoked},
+	"the topic is let go":   {func(h *Hub, s *Subscription) { h.ReleaseTopic(s.Topic) }, Replaced},
 	"the token changes":     {func(h *Hub, s *Subscription) { h.Release(s.Session) }, Replaced},
 	"the hub closes":        {func(h *Hub, _ *Subscription) { h.Close() }, Shutdown},
 }
@@ -507,7 +508,7 @@ func TestAHeartbeatComesAfterTwentySecondsOfSilence(t *testing.T) {
 				t.Errorf("a heartbeat %v late", between)
 			}
 		}
-		if bytes, ok := beat.After(7); !ok || string(bytes) != ":\n\n" {
+		if bytes, ok := beat.After(7, 0); !ok || string(bytes) != ":\n\n" {
 			t.Errorf("it is written as %q, %v", bytes, ok)
 		}
 	})
@@ -751,7 +752,7 @@ func (r *reader) stream(s *Subscription, all uint64) {
 		if b == nil {
 			return
 		}
-		bytes, ok := b.After(r.cursor)
+		bytes, ok := b.After(r.cursor, 0)
 		switch {
 		case b.Last() == 0:
 			continue

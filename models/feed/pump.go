@@ -6,6 +6,7 @@ package feed
 // quiet topic leaves at once; when nothing came in that moment, the pump ends.
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -18,6 +19,8 @@ type Block struct {
 	last  uint64
 	ends  []int // where the bytes of each entry end
 	bytes []byte
+
+	abouts []uint64 // what each entry is about; nil when none is about an earlier one
 }
 
 // beat is what a stream writes when it has nothing to say, so that both sides and all between know
@@ -29,18 +32,49 @@ func (b *Block) Last() uint64 { return b.last }
 
 // After returns the bytes for a listener who has everything up to the cursor: all of them, what
 // follows the cursor, or none. ok is false when something between is missing, and when an event
-// could not be rendered: of an entry, the log must be read then.
-func (b *Block) After(cursor uint64) (bytes []byte, ok bool) {
+// could not be rendered: of an entry, the log must be read then. Of an entry that is about one before
+// the number from, which the listener may not see, it returns the bare number.
+func (b *Block) After(cursor, from uint64) (bytes []byte, ok bool) {
 	switch {
 	case b.last > 0 && b.last <= cursor:
 		return nil, true
 	case b.first > cursor+1 || len(b.bytes) == 0:
 		return nil, false
-	case b.first <= cursor && b.first > 0:
-		return b.bytes[b.ends[cursor-b.first]:], true
 	}
-	return b.bytes, true
+	had := 0 // entries
+	if b.first > 0 {
+		had = int(cursor + 1 - b.first)
+	}
+	for _, about := range b.abouts[min(had, len(b.abouts)):] {
+		if 0 < about && about < from {
+			return b.without(had, from), true
+		}
+	}
+	return b.bytes[b.start(had):], true
 }
+
+// start is where the bytes of the entry i begin, counted from 0.
+func (b *Block) start(i int) int {
+	if i == 0 {
+		return 0
+	}
+	return b.ends[i-1]
+}
+
+// without copies what follows the first entries, with the bare number of each that is about one before from.
+func (b *Block) without(had int, from uint64) (kept []byte) {
+	for i := had; i < len(b.ends); i++ {
+		if about := b.abouts[i]; 0 < about && about < from {
+			kept = append(kept, Bare(b.first+uint64(i))...)
+		} else {
+			kept = append(kept, b.bytes[b.start(i):b.ends[i]]...)
+		}
+	}
+	return kept
+}
+
+// Bare is an entry of which a listener sees nothing: its number, so that the next one follows it.
+func Bare(n uint64) []byte { return fmt.Appendf(nil, "id: %d\n\n", n) }
 
 // waitingMost is how many events of a topic wait for their rendering at most.
 const waitingMost = 1024
@@ -128,6 +162,12 @@ func (h *Hub) block(events []*Event) (*Block, []*Event) {
 			b.bytes = append(b.bytes, bytes...)
 		}
 		b.last, b.ends = e.N, append(b.ends, len(b.bytes))
+		if e.About > 0 && b.abouts == nil {
+			b.abouts = make([]uint64, i, i+1)
+		}
+		if b.abouts != nil {
+			b.abouts = append(b.abouts, e.About)
+		}
 		if len(bytes) == 0 { // whoever comes to it reads the log
 			b.bytes = nil
 			return b, events[i+1:]

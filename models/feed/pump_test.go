@@ -37,7 +37,7 @@ func TestEveryListenerGetsEveryEntryOfItsTopicInOrder(t *testing.T) {
 						if b.Last() == 0 {
 							continue
 						}
-						bytes, ok := b.After(cursor)
+						bytes, ok := b.After(cursor, 0)
 						if !ok || len(bytes) == 0 {
 							t.Errorf("topic %d: nothing for %d in a block up to %d", i, cursor, b.Last())
 							return
@@ -149,6 +149,48 @@ func blocks(t testing.TB, events []*Event, renders map[uint64]string) (all []*Bl
 	return all
 }
 
+// Who may not see what is from before a number gets nothing of an entry that shows it again, whatever
+// else is in the block, and is not held up by it.
+func TestABlockConcealsWhatIsAboutAnEntryBeforeTheListenersTime(t *testing.T) { // R64
+	about := func(n, earlier uint64) *Event {
+		return &Event{Topic: garden, Kind: KindEntry, N: n, About: earlier}
+	}
+	events := []*Event{entry(garden, 20), about(21, 3), entry(garden, 22), about(23, 10), about(24, 9)}
+	renders := map[uint64]string{20: "twenty ", 21: "three again ", 22: "twenty-two ", 23: "ten again ", 24: "nine again "}
+	all := blocks(t, events, renders)
+	if len(all) != 1 {
+		t.Fatalf("%d blocks", len(all))
+	}
+	shared := string(all[0].bytes)
+	for _, c := range []struct {
+		cursor, from uint64
+		want         string
+	}{
+		{19, 0, "twenty three again twenty-two ten again nine again "},
+		{19, 3, "twenty three again twenty-two ten again nine again "},
+		{19, 4, "twenty id: 21\n\ntwenty-two ten again nine again "},
+		{19, 10, "twenty id: 21\n\ntwenty-two ten again id: 24\n\n"},
+		{19, 11, "twenty id: 21\n\ntwenty-two id: 23\n\nid: 24\n\n"},
+		{20, 10, "id: 21\n\ntwenty-two ten again id: 24\n\n"},
+		{21, 4, "twenty-two ten again nine again "},
+		{22, 10, "ten again id: 24\n\n"},
+		{23, 10, "id: 24\n\n"},
+		{24, 10, ""},
+	} {
+		if bytes, ok := all[0].After(c.cursor, c.from); !ok || string(bytes) != c.want {
+			t.Errorf("after %d, from %d on: %q, %v, want %q", c.cursor, c.from, bytes, ok, c.want)
+		}
+	}
+	if string(all[0].bytes) != shared {
+		t.Errorf("the block, which others write too, is now %q", all[0].bytes)
+	}
+	for _, b := range blocks(t, append(events, &Event{Kind: KindEntry, N: 25, About: 2}), renders) { // the last fails
+		if bytes, ok := b.After(24, 10); ok && b.Last() == 25 {
+			t.Errorf("an entry that could not be rendered gives %q", bytes)
+		}
+	}
+}
+
 func TestABlockGivesEachListenerWhatItDoesNotHave(t *testing.T) {
 	entries := func(from, to uint64) (events []*Event) {
 		for n := from; n <= to; n++ {
@@ -185,7 +227,7 @@ func TestABlockGivesEachListenerWhatItDoesNotHave(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got []string
 			for _, b := range blocks(t, c.events, c.renders) {
-				bytes, ok := b.After(c.cursor)
+				bytes, ok := b.After(c.cursor, 0)
 				if !ok {
 					got = append(got, "log")
 				} else {
@@ -389,7 +431,7 @@ func TestWhatIsPublishedAfterSubscribeReturnsArrives(t *testing.T) {
 				if b.Last() <= had {
 					continue // of before
 				}
-				if _, ok := b.After(had); !ok {
+				if _, ok := b.After(had, 0); !ok {
 					t.Errorf("had %d, and the first block was %d to %d", had, b.first, b.last)
 				}
 				break

@@ -5,7 +5,7 @@ const here = document.querySelector(".talk[data-room]")?.dataset.room;
 const list = document.getElementById("messages");
 const home = document.querySelector(".home");
 const elsewhere = document.getElementById("elsewhere");
-const cards = [...document.querySelectorAll(".room-card .unread")];
+const cards = () => [...document.querySelectorAll(".room-card .unread")]; // the list may be replaced
 const title = document.title;
 let heard = Boolean(told?.firstElementChild); // until then the cards know best
 const few = (count) => count > 99 ? "99+" : String(count);
@@ -21,8 +21,8 @@ function put(place, count) {
 function show() {
 	const counts = new Map(heard
 		? [...told.children].map((one) => [one.id.slice("unread-".length), Number(one.dataset.count)])
-		: cards.map((card) => [card.dataset.room, Number(card.dataset.count)]));
-	for (const card of cards) if (heard) put(card, counts.get(card.dataset.room) ?? 0);
+		: cards().map((card) => [card.dataset.room, Number(card.dataset.count)]));
+	for (const card of cards()) if (heard) put(card, counts.get(card.dataset.room) ?? 0);
 	counts.delete(here);
 	let sum = 0;
 	for (const count of counts.values()) sum += count;
