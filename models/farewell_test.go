@@ -40,7 +40,7 @@ func TestADeletedAccountLeavesANeutralNameAndNothingElse(t *testing.T) {
 	data, err := m.Sessions().Encode(time.Now().Add(time.Hour), map[string]any{SessionUser: linus.ID.String(), SessionAuth: m.now()})
 	must(t, err)
 	must(t, m.Sessions().Commit("his", data, time.Time{}))
-	m.tamper(1, "INSERT INTO knocks (room_id, user_id, created_ms) VALUES (?, ?, 1)", m.room[:], linus.ID[:])
+	m.tamper(1, "INSERT INTO knocks (room_id, user_id, created_ms, seal) VALUES (?, ?, 1, x'00')", m.room[:], linus.ID[:])
 
 	must(t, m.DeleteAccount(t.Context(), By{User: linus.ID, Session: token}, false))
 
