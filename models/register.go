@@ -246,7 +246,7 @@ func (s *Store) Confirm(ctx context.Context, by By, id ID, code string) (User, [
 		by.User = id
 		profile := sealed.Account
 		if sealed.Token != "" {
-			admitted, err := t.admit(by, sealed.Token)
+			admitted, err := t.redeem(by, sealed.Token)
 			if KindOf(err) == Conflict {
 				wrong = err
 				return tx.Delete(&registrationRow{}, "id = ?", id).Error // its name is free again

@@ -12,7 +12,7 @@ import (
 
 // A lost password is replaced through a link that whoever runs the server makes and hands over:
 // once, within half an hour. It is good for the password alone: the next sign-in asks for the
-// second factor as ever. The link is bound to the revision of the account, so a newer link, or
+// second factor as ever, from a browser that is a stranger to the account. The link is bound to the revision of the account, so a newer link, or
 // any other change of the account, ends it.
 
 const resetLife = 30 * time.Minute
@@ -69,8 +69,10 @@ func (s *Store) ResetPassword(ctx context.Context, by By, text, password string)
 		}
 		err = t.change(by, user, "reset", func(a *account) error {
 			a.row.Password = s.service.SealPassword(user, []byte(phc))
-			_, err := t.forgetFailures(user)
-			return err
+			if _, err := t.unlock(user); err != nil {
+				return err
+			}
+			return t.forgetDevices(user)
 		})
 		if err == nil {
 			err = t.forgetDevices(user)

@@ -177,9 +177,9 @@ func (s *Store) admits(ctx context.Context, db gorm.ConnPool, t token) (bool, er
 	return !administered, err
 }
 
-// admit uses up the token that a registration came with. It is a Conflict when it is not good
+// redeem uses up the token that a registration came with. It is a Conflict when it is not good
 // any more.
-func (t *act) admit(by By, handle string) (token, error) {
+func (t *act) redeem(by By, handle string) (token, error) {
 	id, err := ParseID(handle)
 	if err != nil {
 		return token{}, err

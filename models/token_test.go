@@ -329,7 +329,7 @@ func TestAResetTokenWorksOnceAndOnlyForItsAccountAsItWas(t *testing.T) { // R8
 	}
 }
 
-func TestAResetForgetsTheFailedAttempts(t *testing.T) {
+func TestAResetForgetsFailedAttemptsAndDevices(t *testing.T) {
 	t.Parallel()
 	a := openArchive(t)
 	grace, _, _ := a.registered(graces)
@@ -337,17 +337,18 @@ func TestAResetForgetsTheFailedAttempts(t *testing.T) {
 		a.tamper(1, "INSERT OR REPLACE INTO attempts VALUES (zeroblob(32), ?, 99, 0, 1, 1, 9999999999999, x'')", grace.ID[:])
 	}
 	left := func() (n int) {
-		if err := a.intruder().QueryRow("SELECT count(*) FROM attempts").Scan(&n); err != nil {
+		if err := a.intruder().QueryRow("SELECT (SELECT count(*) FROM attempts WHERE failures > 0) + (SELECT count(*) FROM devices)").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n
 	}
 	fail()
+	a.tamper(1, "INSERT INTO devices VALUES (zeroblob(32), ?, 1, 9999999999999)", grace.ID[:])
 	token, err := a.ResetToken(t.Context(), By{}, grace.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if left() != 1 {
+	if left() != 2 {
 		t.Error("a link alone forgets them")
 	}
 	if err := a.ResetPassword(t.Context(), By{}, token, otherPassword); err != nil || left() != 0 {
