@@ -130,7 +130,7 @@ func (c *change) ownerOnly(m Membership, refusal *Error) error {
 	return err
 }
 
-// setRole gives a member a role. Who waits to be let in is from then on another owner's business.
+// setRole gives a member a role. The pages of an old owner and of a new one look again who waits to be let in.
 func (c *change) setRole(by Membership, user ID, r Role) error {
 	e := &Entry{Room: by.Room, Op: OpRole, Target: user, Actor: by.User, Payload: digest(string(r))}
 	if err := c.append(e); err != nil {
