@@ -44,10 +44,11 @@ type By struct {
 //	session.end
 //	token.create  token.use  token.revoke    set-up links, invitations, links for a new password
 //
-// Rooms. The object is "room", and "room user" where it is done to somebody else.
+// Rooms. The object is "room", and "room user" where it is done to somebody else; after that what
+// was chosen, a role for instance.
 //
-//	room.create  join  leave  remove  ban  unban  role (outcome: the role)  knock  admit  decline
-//	room.code    history  epoch (the owner asked for it)  destroy
+//	room.create  join  leave  remove  ban  unban  role  own (somebody else owns it now)
+//	room.knock   admit  decline  code  history  epoch (the owner asked for it)  destroy
 //
 // Keys, certificate, copies. The server is the actor, or whoever types commands on its machine.
 //
