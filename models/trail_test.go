@@ -276,6 +276,13 @@ func TestWhatHappensIsCountedByTheDay(t *testing.T) {
 		_, err := s.Post(ctx, ada, "one more", "")
 		must(t, err)
 	}
+	late := s.newWalker(w.engine, func(n uint64, class, what string) { t.Error(n, class, what) }) // one that comes after them
+	must(t, late.run(ctx, s.readPool()))
+	var all int
+	must(t, s.readPool().QueryRow("SELECT count(*) FROM room_log WHERE room_id = ? AND op = 7", w.engine).Scan(&all))
+	if walked := late.days[now.UnixMilli()/dayMS]; walked != all-3 {
+		t.Errorf("the walk counts %d of %d posts, of which 3 were counted when they were written", walked, all)
+	}
 	for _, e := range []string{"login.ok", "login.ok", "login.fail", "login.code", "login.wait"} {
 		s.record(Audit{Event: e, Address: "192.0.2.7"})
 	}
