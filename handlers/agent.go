@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-const agentMax = 120 // characters
+const agentMax = 256 // characters: browsers name themselves last
 
 // agentOf is what a browser says of itself, cut to what can be shown on one line.
 func agentOf(r *http.Request) string {
@@ -27,30 +27,44 @@ func agentOf(r *http.Request) string {
 // What browsers and systems call themselves. The first that fits counts: most browsers claim to be
 // several.
 var (
-	browserNames = []struct{ sign, name string }{
-		{"Edg", "Edge"}, {"OPR/", "Opera"}, {"SamsungBrowser/", "Samsung Internet"}, {"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"},
+	browserNames = []nameSign{
+		{"Edg", "Edge"}, {"OPR/", "Opera"}, {"SamsungBrowser/", "Samsung Internet"}, {"Vivaldi/", "Vivaldi"}, {"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"},
 		{"Chromium/", "Chromium"}, {"Chrome/", "Chrome"}, {"CriOS/", "Chrome"}, {"Safari/", "Safari"}, {"curl/", "curl"},
 	}
-	systemNames = []struct{ sign, name string }{
+	systemNames = []nameSign{
 		{"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"}, {"Windows", "Windows"}, {"Mac OS X", "macOS"},
 		{"CrOS", "ChromeOS"}, {"Linux", "Linux"},
 	}
 )
 
+type nameSign struct{ sign, name string }
+
+const agentShown = 40 // characters of an agent that nobody knows
+
 // browserIn says in a few words what an agent seems to be: "Firefox on Linux".
 func browserIn(agent string) string {
-	browser, system := "Unknown browser", ""
-	for _, b := range browserNames {
-		if strings.Contains(agent, b.sign) {
-			browser = b.name
-			break
+	browser, system := nameIn(agent, browserNames), nameIn(agent, systemNames)
+	switch {
+	case browser != "" && system != "":
+		return browser + " on " + system
+	case browser != "":
+		return browser
+	case system != "":
+		return "Unknown browser on " + system
+	case agent == "":
+		return "Unknown browser"
+	}
+	if letters := []rune(agent); len(letters) > agentShown {
+		return string(letters[:agentShown]) + "…"
+	}
+	return agent
+}
+
+func nameIn(agent string, names []nameSign) string {
+	for _, n := range names {
+		if strings.Contains(agent, n.sign) {
+			return n.name
 		}
 	}
-	for _, s := range systemNames {
-		if strings.Contains(agent, s.sign) {
-			system = " on " + s.name
-			break
-		}
-	}
-	return browser + system
+	return ""
 }

@@ -14,12 +14,9 @@ const (
 	refusedLooked = 1000 // refused sign-ins that are added up
 	refusedShown  = 20
 	sourcesShown  = 20
-
-	addressLimit  = 30 // failures in addressPeriod after which an address has to wait (SECURITY.md R22)
-	addressPeriod = 15 * time.Minute
 )
 
-var refusedEvents = []string{"login.fail", "login.code", "login.wait"}
+var refusedEvents = []string{"login.fail", "login.code"}
 
 func (a *App) attemptsPage(c echo.Context) error { return a.showAttempts(c, http.StatusOK, "") }
 
@@ -38,30 +35,20 @@ func (a *App) showAttempts(c echo.Context, status int, problem string) error {
 	if err != nil {
 		return err
 	}
-	t.More, t.Sources = more, a.sources(day)
+	sources, err := a.o.Store.Sources(ctx, day)
+	if err != nil {
+		return err
+	}
+	t.More = more
+	for _, r := range sources[:min(len(sources), sourcesShown)] {
+		t.Sources = append(t.Sources, views.SourceRow{Address: r.Address, Refused: r.Refused, Last: r.Last, Limited: r.Limited})
+	}
 	recent, _, err := a.o.Store.AuditPage(ctx, models.AuditFilter{Events: refusedEvents}, 0, refusedShown)
 	if err != nil {
 		return err
 	}
 	t.Recent = auditRows(recent)
 	return a.render(c, status, views.AttemptsPage(a.shell(c, "Sign-ins"), t))
-}
-
-func (a *App) sources(events []models.AuditEntry) (rows []views.SourceRow) {
-	var lately []models.AuditEntry
-	for _, e := range events {
-		if a.o.Now().Sub(e.At) < addressPeriod && e.Event != "login.wait" {
-			lately = append(lately, e)
-		}
-	}
-	limited := map[string]bool{}
-	for _, s := range models.Sources(lately) {
-		limited[s.Address] = s.Refused >= addressLimit*max(a.o.LimitScale, 1)
-	}
-	for _, s := range models.Sources(events) {
-		rows = append(rows, views.SourceRow{Address: s.Address, Refused: s.Refused, Last: s.Last, Limited: limited[s.Address]})
-	}
-	return rows[:min(len(rows), sourcesShown)]
 }
 
 func (a *App) liftWait(c echo.Context) error {

@@ -141,7 +141,7 @@ func chainWords(state models.AuditState) (text string, broken bool) {
 	}
 	text = "The chain of this log is whole: it was checked from its first entry at the start of the server, and every minute since."
 	if state.UpTo > 0 {
-		text += fmt.Sprintf(" The anchors name entry %d, so that nothing up to there can be cut off unseen.", state.UpTo)
+		text += fmt.Sprintf(" It reaches to entry %d at least.", state.UpTo)
 	}
 	return text, false
 }

@@ -14,7 +14,7 @@ var auditKinds = []struct {
 	events [][2]string
 }{
 	{"Signing in", [][2]string{
-		{"login.ok", "Signed in"}, {"login.fail", "Sign-in refused"}, {"login.code", "Sign-in refused: right password, wrong code"}, {"login.wait", "Sign-in refused: has to wait"},
+		{"login.ok", "Signed in"}, {"login.fail", "Sign-in refused"}, {"login.code", "Sign-in refused: right password, wrong code"}, {"login.wait", "Has to wait before the next try"},
 		{"sudo", "Gave password and code again"}, {"attempts.lift", "Ended the wait of an account"}, {"passkey.clone", "A passkey may have been copied"},
 	}},
 	{"Accounts", [][2]string{
@@ -22,13 +22,13 @@ var auditKinds = []struct {
 		{"account.totp", "Set up a new authenticator"}, {"account.codes", "Made new recovery codes"}, {"account.recovery", "Used a recovery code"}, {"account.rehash", "Password hashed anew"},
 		{"account.passkey", "Added a passkey"}, {"account.passkey-remove", "Removed a passkey"}, {"account.disable", "Disabled an account"}, {"account.enable", "Enabled an account"},
 		{"account.promote", "Made an administrator"}, {"account.demote", "Took administration away"}, {"account.reset", "Set a new password through a link"},
-		{"account.reset-link", "Made a link for a new password"}, {"account.delete", "Deleted an account"},
+		{"account.delete", "Deleted an account"},
 	}},
 	{"Sessions", [][2]string{{"session.end", "Session ended"}}},
-	{"Invitations and links", [][2]string{{"token.make", "Made a link"}, {"token.use", "Used a link"}, {"token.revoke", "Revoked a link"}}},
+	{"Invitations and links", [][2]string{{"token.create", "Made a link"}, {"token.use", "Used a link"}, {"token.revoke", "Revoked a link"}}},
 	{"Rooms", [][2]string{
 		{"room.create", "Created a room"}, {"room.join", "Joined a room"}, {"room.leave", "Left a room"}, {"room.remove", "Removed from a room"}, {"room.ban", "Banned from a room"},
-		{"room.unban", "Lifted a ban"}, {"room.role", "Changed a role in a room"}, {"room.code", "Changed a room code"}, {"room.history", "Changed what newcomers see"},
+		{"room.unban", "Lifted a ban"}, {"room.role", "Changed a role in a room"}, {"room.own", "Handed a room over"}, {"room.code", "Changed a room code"}, {"room.history", "Changed what newcomers see"},
 		{"room.knock", "Asked to be let in"}, {"room.admit", "Let somebody in"}, {"room.decline", "Did not let somebody in"}, {"room.epoch", "Gave a room a new key"}, {"room.destroy", "Destroyed a room"},
 	}},
 	{"Keys and certificate", [][2]string{
@@ -38,6 +38,7 @@ var auditKinds = []struct {
 	{"Integrity", [][2]string{
 		{"integrity.log", "A room's log is damaged"}, {"integrity.message", "A message is damaged"}, {"integrity.key", "A room's key, name or code is damaged"},
 		{"integrity.member", "A membership was not believed"}, {"integrity.profile", "An account was changed from outside"}, {"integrity.session", "A session was not believed"},
+		{"integrity.passkey", "Passkeys were not believed"},
 		{"integrity.audit", "The audit log is damaged"}, {"rollback.accepted", "An older database was accepted"}, {"alarm.codes", "Many wrong room codes"},
 	}},
 	{"Server", [][2]string{{"server.start", "Server started"}, {"server.stop", "Server stopped"}, {"audit.export", "Audit log exported"}}},
@@ -101,6 +102,9 @@ func auditRow(e models.AuditEntry) views.AuditRow {
 		row.What = e.Event
 	}
 	row.Who, row.About = person(e.Actor), person(e.About)
+	if refused := strings.HasPrefix(e.Event, "login.") && e.Event != "login.ok"; refused {
+		row.Who, row.About = views.Person{}, row.Who // the account that was meant is not who tried
+	}
 	if row.Who.Username == "" {
 		row.Nobody = "the server"
 		if e.Address != "" {
@@ -130,7 +134,13 @@ func auditObject(e models.AuditEntry) string {
 	case "token":
 		return "link " + short
 	case "room":
-		return "room " + short
+		text := "room " + short
+		for _, word := range words[1:] {
+			if _, err := models.ParseID(word); err != nil { // a person stands beside it by name
+				text += " " + word
+			}
+		}
+		return text
 	case "cert":
 		return "SHA-256 " + words[0][:min(len(words[0]), 16)] + "…"
 	case "account", "login", "attempts", "passkey":

@@ -122,8 +122,7 @@ func (a *App) confirm(c echo.Context) error {
 	if err := a.arrive(c, user); err != nil {
 		return err
 	}
-	a.sessions.Put(ctx, keyCodes, codes)
-	a.sessions.Put(ctx, keyCodesUntil, a.o.Now().Add(codesShown).UnixMilli())
+	a.showCodes(c, codes, "/rooms")
 	return seeOther(c, "/register/recovery")
 }
 
@@ -137,6 +136,14 @@ func (a *App) enrolAgain(c echo.Context, e views.Enrol, err error) error {
 }
 
 // The recovery codes, shown until they are saved.
+
+// showCodes keeps codes for the page that shows them; back is where that page leads to.
+func (a *App) showCodes(c echo.Context, codes []string, back string) {
+	ctx := c.Request().Context()
+	a.sessions.Put(ctx, keyCodes, codes)
+	a.sessions.Put(ctx, keyCodesUntil, a.o.Now().Add(codesShown).UnixMilli())
+	a.sessions.Put(ctx, keyCodesBack, back)
+}
 
 func (a *App) recoveryPage(c echo.Context) error {
 	codes := a.unsavedCodes(c)
@@ -158,8 +165,9 @@ func (a *App) unsavedCodes(c echo.Context) []string {
 }
 
 func (a *App) recoverySaved(c echo.Context) error {
-	a.sessions.Remove(c.Request().Context(), keyCodes)
-	return seeOther(c, "/rooms")
+	ctx := c.Request().Context()
+	a.sessions.Remove(ctx, keyCodes)
+	return seeOther(c, localTarget(a.sessions.PopString(ctx, keyCodesBack)))
 }
 
 // Logging in and out.
@@ -168,11 +176,15 @@ func (a *App) loginPage(c echo.Context) error {
 	if visitOf(c).signedIn() {
 		return seeOther(c, "/rooms")
 	}
-	l := views.Login{Next: c.QueryParam("next"), Registration: a.o.Registration}
-	if localTarget(l.Next) != l.Next {
+	l := a.loginForm(c)
+	if l.Next = c.QueryParam("next"); localTarget(l.Next) != l.Next {
 		l.Next = ""
 	}
 	return a.render(c, http.StatusOK, views.LoginPage(a.shell(c, "Log in"), l))
+}
+
+func (a *App) loginForm(c echo.Context) views.Login {
+	return views.Login{Registration: a.o.Registration, Passkeys: site(c).HasPasskeys()}
 }
 
 func (a *App) login(c echo.Context) error {
@@ -182,6 +194,7 @@ func (a *App) login(c echo.Context) error {
 	}
 	arrival, err := a.o.Store.Authenticate(c.Request().Context(), by(c), models.SignIn{
 		Username: field("username"), Password: field("password"), Code: field("code"), Device: deviceOf(c),
+		Passkey: a.passkeyAnswer(c, forLogin, field("passkey")),
 	})
 	if err != nil {
 		fault, ok := faults(err)
@@ -189,7 +202,8 @@ func (a *App) login(c echo.Context) error {
 			return err
 		}
 		retryAfter(c, err)
-		l := views.Login{Username: field("username"), Next: field("next"), Error: fault[""], Registration: a.o.Registration}
+		l := a.loginForm(c)
+		l.Username, l.Next, l.Error = field("username"), field("next"), fault[""]
 		return a.formAgain(c, status(err), views.LoginPartial(l), views.LoginPage(a.shell(c, "Log in"), l))
 	}
 	if arrival.Recovery {
@@ -209,12 +223,15 @@ func (a *App) login(c echo.Context) error {
 	return seeOther(c, localTarget(field("next")))
 }
 
-func (a *App) logout(c echo.Context) error {
+func (a *App) logout(c echo.Context) error { return a.goodbye(c, "/login") }
+
+// goodbye ends the session and takes what is left of it out of the browser.
+func (a *App) goodbye(c echo.Context, target string) error {
 	if err := a.sessions.Destroy(c.Request().Context()); err != nil {
 		return err
 	}
 	c.Response().Header().Set("Clear-Site-Data", `"cache", "storage"`)
-	return seeOther(c, "/login")
+	return seeOther(c, target)
 }
 
 // touch answers a page that is looked at; signedIn has noted the activity.

@@ -12,24 +12,6 @@ import (
 	"time"
 )
 
-// overseer registers the administrator, through the set-up link.
-func (o *office) overseer(username, fullName string) *person {
-	o.t.Helper()
-	token, err := o.store.SetupToken(o.t.Context())
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	p := o.visitor()
-	p.username, p.fullName = username, fullName
-	f := p.registration()
-	f["token"] = token
-	p.post("/register", f).wantRedirect("/register/confirm")
-	p.secret = strings.Join(strings.Fields(text(p.get("/register/confirm").want(200).id("totp-secret"))), "")
-	p.post("/register/confirm", fields{"code": p.code()}).wantRedirect("/register/recovery")
-	p.post("/register/recovery", nil).want(http.StatusSeeOther)
-	return p
-}
-
 // sure gives password and code again.
 func (p *person) sure() {
 	p.o.t.Helper()
@@ -77,7 +59,7 @@ var oversight = []string{"/admin", "/admin/rooms", "/admin/rooms?sort=size", "/a
 func TestOnlyTheAdministratorSeesTheAdministration(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t)
-	admin, ada, nobody := o.overseer("root", "Radia Perlman"), o.register("ada", "Ada Lovelace"), o.visitor()
+	admin, ada, nobody := o.administrator("root", "Radia Perlman"), o.register("ada", "Ada Lovelace"), o.visitor()
 	ada.sure()
 	admin.sure()
 	before := len(admin.leafed("/admin/audit"))
@@ -103,7 +85,7 @@ func TestOnlyTheAdministratorSeesTheAdministration(t *testing.T) {
 func TestWhatTheAdministratorDoesMustBeConfirmed_T26(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t)
-	admin := o.overseer("root", "Radia Perlman")
+	admin := o.administrator("root", "Radia Perlman")
 	admin.post("/admin/attempts/lift", fields{"user": strings.Repeat("0", 32)}).wantRedirect("/sudo?next=/admin/attempts")
 	admin.post("/admin/audit/export", fields{"format": "csv", "kind": "accounts", "person": "root"}).wantRedirect("/sudo?next=/admin/audit")
 	admin.post("/sudo", fields{"password": admin.password, "code": admin.code(), "next": "/admin/audit"}).wantRedirect("/admin/audit")
@@ -118,7 +100,7 @@ func TestWhatTheAdministratorDoesMustBeConfirmed_T26(t *testing.T) {
 func TestTheAdministrationShowsNothingOfRoomsNorSecrets(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, quick)
-	admin, ada, grace := o.overseer("root", "Radia Perlman"), o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")
+	admin, ada, grace := o.administrator("root", "Radia Perlman"), o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")
 	hidden, shared := ada.createRoom("Cabal of the kettle"), ada.createRoom("Town square")
 	grace.join(hidden)
 	admin.join(shared)
@@ -158,7 +140,7 @@ func TestTheAdministrationShowsNothingOfRoomsNorSecrets(t *testing.T) {
 func TestTheAuditPageShowsEachEventOnceAndTheExportIsThePage(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, quick)
-	admin, ada := o.overseer("root", "Radia Perlman"), o.register("ada", "Ada Lovelace")
+	admin, ada := o.administrator("root", "Radia Perlman"), o.register("ada", "Ada Lovelace")
 	for i := range 60 {
 		r := ada.createRoom(fmt.Sprintf("Room %d", i))
 		if i%10 == 0 {
@@ -261,10 +243,29 @@ func exportedLines(t *testing.T, format, body string) (lines [][]string) {
 	return lines
 }
 
+func TestNoCellOfAnExportIsAFormula(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t)
+	admin := o.administrator("root", "Radia Perlman")
+	admin.sure()
+	for _, start := range []string{"=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"} {
+		o.store.Serving(start, start+", and more")
+	}
+	lines := exportedLines(t, "csv", admin.export(fields{"format": "csv", "kind": "server.start"}).body)
+	if len(lines) != 6 {
+		t.Fatalf("%d lines", len(lines))
+	}
+	for _, cells := range lines {
+		if !strings.HasPrefix(cells[7], "'") || !strings.HasPrefix(cells[8], "'") {
+			t.Errorf("%q and %q", cells[7], cells[8])
+		}
+	}
+}
+
 func TestADamagedAuditLogSaysSoOnThePageAndInTheExport(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t)
-	admin := o.overseer("root", "Radia Perlman")
+	admin := o.administrator("root", "Radia Perlman")
 	for i := range 6 {
 		admin.createRoom(fmt.Sprintf("Room %d", i))
 	}
@@ -287,7 +288,7 @@ func TestADamagedAuditLogSaysSoOnThePageAndInTheExport(t *testing.T) {
 func TestTheOverviewWarnsOfWhatIsDamaged(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, quick)
-	admin, ada := o.overseer("root", "Radia Perlman"), o.register("ada", "Ada Lovelace")
+	admin, ada := o.administrator("root", "Radia Perlman"), o.register("ada", "Ada Lovelace")
 	r := ada.createRoom("Engine room")
 	ada.say(r, "Is the kettle on?")
 	if a := admin.get("/admin").want(200); !strings.Contains(a.body, "Nothing needs your attention") {
@@ -305,7 +306,7 @@ func TestTheOverviewWarnsOfWhatIsDamaged(t *testing.T) {
 func TestTheOverviewCountsMessagesAndPeople(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, quick)
-	admin, ada := o.overseer("root", "Radia Perlman"), o.register("ada", "Ada Lovelace")
+	admin, ada := o.administrator("root", "Radia Perlman"), o.register("ada", "Ada Lovelace")
 	r := ada.createRoom("Engine room")
 	for range 5 {
 		ada.say(r, "One more.")
@@ -333,27 +334,25 @@ func TestTheOverviewCountsMessagesAndPeople(t *testing.T) {
 	t.Error("after a restart the messages are not counted any more")
 }
 
-func TestAWaitIsLiftedByTheAdministrator(t *testing.T) {
+func TestAWaitIsSeenAndLiftedByTheAdministrator(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t)
-	admin, grace := o.overseer("root", "Radia Perlman"), o.register("grace", "Grace Hopper")
-	admin.get("/admin/attempts").want(200).contains("None. An account waits")
-	lines := admin.leafed("/admin/audit?person=grace&kind=account.register")
-	if len(lines) != 1 {
-		t.Fatalf("%v", lines)
+	admin, grace, eve := o.administrator("root", "Radia Perlman"), o.register("grace", "Grace Hopper"), o.visitor()
+	admin.get("/admin/attempts").want(200).contains("None. An account waits").contains("None so far.")
+	for range 5 {
+		eve.post("/login", fields{"username": "grace", "password": "something else entirely", "code": "000000"}).want(422)
 	}
-	db := o.intruder()
-	defer db.Close()
-	now := o.clock.now().UnixMilli()
-	_, err := db.Exec(`INSERT INTO attempts (key, user_id, failures, guessed, since_ms, last_ms, until_ms)
-		SELECT x'01', actor, 9, 2, ?, ?, ? FROM audit_log WHERE event = 'account.register' ORDER BY n DESC LIMIT 1`, now, now, now+600_000)
-	if err != nil {
-		t.Fatal(err)
+	eve.post("/login", fields{"username": "nobody", "password": "something else entirely", "code": "000000"}).want(422)
+	o.visitor().post("/login", fields{"username": "grace", "password": password, "code": grace.codeAt(0)}).want(http.StatusTooManyRequests)
+
+	page := admin.get("/admin/attempts").want(200).contains("Refused: 6 in 30 days, 6 of them today.")
+	if lines := page.auditLines(); len(lines) != 6 || !strings.Contains(lines[0][3], "somebody unknown") || strings.Contains(lines[0][2], "Grace") ||
+		!strings.Contains(lines[1][2], "Grace Hopper") || !strings.Contains(lines[1][3], "somebody unknown") {
+		t.Errorf("%q", lines)
 	}
-	page := admin.get("/admin/attempts").want(200).contains("Grace Hopper")
 	user := elements(page.doc(), func(n *nodeT) bool { return attr(n, "name") == "user" })
 	if len(user) != 1 {
-		t.Fatalf("%d forms", len(user))
+		t.Fatalf("%d accounts wait", len(user))
 	}
 	admin.sure()
 	lift := fields{"user": attr(user[0], "value")}
@@ -364,26 +363,26 @@ func TestAWaitIsLiftedByTheAdministrator(t *testing.T) {
 	if lines := admin.leafed("/admin/audit?kind=attempts.lift"); len(lines) != 1 || !strings.Contains(lines[0][2], "Grace Hopper") {
 		t.Errorf("%v", lines)
 	}
-	_ = grace
+	grace.login()
+	for event, want := range map[string]int{"login.fail": 6, "login.ok": 3, "login.wait": 1} {
+		if lines := admin.leafed("/admin/audit?kind=" + event); len(lines) != want {
+			t.Errorf("%s: %q", event, lines)
+		}
+	}
 }
 
 func TestBrowserTheAdministrationFitsEveryWindow(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, quick)
-	admin, ada := o.overseer("root", "Radia Perlman"), o.register("ada", "Augusta Ada King, Countess of Lovelace, née Byron")
+	admin, ada := o.administrator("root", "Radia Perlman"), o.register("ada", "Augusta Ada King, Countess of Lovelace, née Byron")
 	r := ada.createRoom("Engine room")
 	shared := ada.createRoom(strings.Repeat("Wolfeschlegelsteinhausenbergerdorff", 2))
 	admin.join(shared)
 	for i := range 30 {
 		ada.say([]room{r, shared}[i%2], "One more.")
 	}
-	admin.post("/login", fields{"username": "ada", "password": "something else entirely", "code": "000000"})
-	db := o.intruder()
-	defer db.Close()
-	now := o.clock.now().UnixMilli()
-	if _, err := db.Exec(`INSERT INTO attempts (key, user_id, failures, guessed, since_ms, last_ms, until_ms)
-		SELECT x'01', actor, 9, 2, ?, ?, ? FROM audit_log WHERE event = 'account.register' ORDER BY n DESC LIMIT 1`, now, now, now+600_000); err != nil {
-		t.Fatal(err)
+	for range 5 {
+		o.visitor().post("/login", fields{"username": "ada", "password": "something else entirely", "code": "000000"}).want(422)
 	}
 	b := admin.browserOf()
 	for name, path := range map[string]string{"overview": "/admin", "rooms": "/admin/rooms", "attempts": "/admin/attempts", "audit": "/admin/audit", "audit-rooms": "/admin/audit?kind=rooms&person=ada", "audit-none": "/admin/audit?kind=integrity"} {

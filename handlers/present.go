@@ -34,6 +34,16 @@ func enrolledNotice(left int) string {
 	return fmt.Sprintf("Your new authenticator is set up, and all other sessions are logged out. You have %d recovery codes left.", left)
 }
 
+func fewCodesNotice(left int) string {
+	switch left {
+	case 0:
+		return "You have no recovery code left: if you lose your phone, you cannot log in any more."
+	case 1:
+		return "You have one recovery code left."
+	}
+	return fmt.Sprintf("You have only %d recovery codes left.", left)
+}
+
 func person(p models.Profile) views.Person {
 	return views.Person{Username: p.Username, FullName: p.FullName}
 }

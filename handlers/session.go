@@ -20,6 +20,8 @@ const (
 	keySecret     = "secret"      // string: TOTP secret that is being enrolled
 	keyCodes      = "codes"       // []string: recovery codes that have not been marked as saved
 	keyCodesUntil = "codes_until" // int64: unix milliseconds after which they are no longer shown
+	keyCodesBack  = "codes_back"  // string: the page that they lead to
+	keyChallenge  = "challenge"   // string: what a passkey is to sign, with what for and until when
 	keyNotice     = "notice"      // string: a sentence for the next page
 )
 
@@ -86,6 +88,7 @@ func (a *App) visited(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 		}
 		c.Set(visitKey, v)
+		defer a.released(c)
 		return next(c)
 	}
 }
@@ -150,6 +153,30 @@ func (a *App) signIn(c echo.Context, user models.User, limited bool) error {
 		a.sessions.Put(ctx, keyLimited, true)
 	}
 	return nil
+}
+
+const retiredKey = "retired"
+
+// renew gives the session a new token. The old one is dead at once.
+func (a *App) renew(c echo.Context) error {
+	ctx := c.Request().Context()
+	if err := errors.Join(a.o.Store.RetireSession(ctx, by(c)), a.sessions.RenewToken(ctx)); err != nil {
+		return err
+	}
+	c.Set(retiredKey, true)
+	return nil
+}
+
+// released ends what the old token of a renewed session has open, once the new one is on its way:
+// then the person's other pages come back under the new one, and nobody else does.
+func (a *App) released(c echo.Context) {
+	if c.Get(retiredKey) == nil {
+		return
+	}
+	if c.Response().Committed {
+		http.NewResponseController(c.Response()).Flush() // fails when nobody waits any more
+	}
+	a.o.Hub.Release(visitOf(c).session)
 }
 
 // begin notes when a session that nobody has signed in to was started.

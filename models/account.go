@@ -51,10 +51,13 @@ func (t *act) change(by By, user ID, event string, f func(*account) error) error
 		return err
 	}
 	a, err := t.s.openAccount(t.ctx, db, row)
-	if errors.Is(err, cipher.ErrAuth) {
+	if errors.Is(err, cipher.ErrAuth) || err == nil && a.profile.Gone {
 		return errNotFound
 	}
 	if err != nil {
+		return err
+	}
+	if err := t.dropUnvouched(a); err != nil {
 		return err
 	}
 	if err := f(&a); err != nil {
@@ -75,6 +78,22 @@ func (t *act) change(by By, user ID, event string, f func(*account) error) error
 	return t.audit(by.audit(eventAccount+event, accountObject(user, a.row.Revision), "done"))
 }
 
+// dropUnvouched deletes recovery codes and passkeys that the profile does not vouch for, before
+// its next revision would: somebody else has put them there, and none of them counts.
+func (t *act) dropUnvouched(a account) error {
+	if !a.codesStand {
+		if _, err := t.exec("DELETE FROM recovery_codes WHERE user_id = ?", a.row.ID); err != nil {
+			return err
+		}
+	}
+	if !a.passkeysStand {
+		if _, err := t.exec("DELETE FROM passkeys WHERE user_id = ?", a.row.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // vouch seals an account's profile for its revision, and what signs the person in with it.
 func (s *Store) vouch(ctx context.Context, db gorm.ConnPool, a *account) error {
 	var err error
@@ -86,13 +105,21 @@ func (s *Store) vouch(ctx context.Context, db gorm.ConnPool, a *account) error {
 		return err
 	}
 	a.row.Profile = s.service.SealProfile(a.row.ID, a.row.Revision, plain)
-	a.row.UsernameIndex = s.service.Index("username", a.profile.Username)
-	a.row.EmailIndex = s.service.Index("email", strings.ToLower(a.profile.Email))
+	a.row.UsernameIndex, a.row.EmailIndex = s.indices(a.row.ID, a.profile)
 	a.row.DisabledMS = nil
 	if a.profile.DisabledMS > 0 {
 		a.row.DisabledMS = &a.profile.DisabledMS
 	}
 	return nil
+}
+
+// indices are what a person is found by. Those of somebody who is gone lead nobody to the row,
+// and leave name and address to others.
+func (s *Store) indices(id ID, p sealedProfile) (username, email []byte) {
+	if p.Gone {
+		return s.service.Index("gone", id.String()), s.service.Index("gone", id.String())
+	}
+	return s.service.Index("username", p.Username), s.service.Index("email", strings.ToLower(p.Email))
 }
 
 // openAccount opens a row and checks that its profile is the latest one and vouches for the

@@ -25,7 +25,7 @@ type Account struct {
 	Damaged   bool // the account is not what this program wrote, and nobody can sign in to it
 }
 
-// Accounts returns everybody's account, in the order of their user names.
+// Accounts returns everybody's account, in the order of their user names. Deleted ones are none.
 func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
 	return s.accounts(ctx, "1 = 1")
 }
@@ -66,6 +66,9 @@ func (s *Store) accounts(ctx context.Context, where string, args ...any) (list [
 			profile, err := s.latestProfile(db, p.ID, revision, sealed)
 			if errors.Is(err, errMoved) {
 				return err
+			}
+			if profile.Gone {
+				continue
 			}
 			if p.Damaged = err != nil; p.Damaged {
 				p.Profile = Profile{ID: p.ID, Username: "unknown", FullName: "Unknown person"}

@@ -15,6 +15,7 @@ type act struct {
 	db    *gorm.DB
 	now   int64 // unix milliseconds
 	noted []Audit
+	end   mark     // of the audit log, after that
 	after []func() // runs after the commit
 }
 
@@ -28,7 +29,7 @@ func (s *Store) act(ctx context.Context, f func(*act) error) error {
 	})
 	if err == nil {
 		s.proofs.tick()
-		s.note(t.noted, t.now)
+		s.note(t.noted, t.now, t.end)
 	}
 	s.lane.quiet.Unlock()
 	if err == nil {
@@ -42,7 +43,9 @@ func (s *Store) act(ctx context.Context, f func(*act) error) error {
 // audit writes an event into the audit log.
 func (t *act) audit(e Audit) error {
 	t.noted = append(t.noted, e)
-	return t.s.appendAudit(t.ctx, t.db.Statement.ConnPool, e)
+	var err error
+	t.end, err = t.s.appendAudit(t.ctx, t.db.Statement.ConnPool, e)
+	return err
 }
 
 // exec runs a statement and returns how many rows it has changed. A []byte among the arguments

@@ -102,7 +102,7 @@ func (s *Store) writeAnchors(ctx context.Context) error {
 		}
 		s.anchorsText = text
 	}
-	s.integrity.set(func(i *integrity) { i.audit.UpTo, i.anchored = s.anchors.audit.n, now })
+	s.integrity.set(func(i *integrity) { i.audit.UpTo, i.anchored = max(i.audit.UpTo, s.anchors.audit.n), now })
 	return nil
 }
 
@@ -323,7 +323,7 @@ func (s *Store) acceptRollback(ctx context.Context, back []setBack, lost bool) e
 	}
 	return s.lane.do(ctx, func(c *change) error {
 		for _, b := range back {
-			if err := s.appendAudit(ctx, c.db, Audit{Event: "rollback.accepted", Object: b.room.String(), Outcome: b.String()}); err != nil {
+			if _, err := s.appendAudit(ctx, c.db, Audit{Event: "rollback.accepted", Object: b.room.String(), Outcome: b.String()}); err != nil {
 				return err
 			}
 			if b.room.Zero() || b.gone {

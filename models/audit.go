@@ -21,33 +21,34 @@ type By struct {
 // Audit is one event of the audit log. It holds no secret and no text of anybody: ids, names
 // of events and outcomes. Where nothing else is said the outcome is "done".
 //
-// Signing in. The object is the account that was meant, empty for a name that nobody has; nobody
-// is the actor until it has worked.
+// Signing in. The actor is the account that was meant, whoever it was; nobody for a name that nobody
+// has. There is no object. A try that has to wait is not checked and leaves nothing.
 //
 //	login.ok       signed in
 //	login.fail     refused
 //	login.code     refused: the password was right, the code was not
-//	login.wait     not even tried: the account or the address has to wait
-//	sudo           password and code given again; "refused" when they did not fit; no object
-//	attempts.lift  the administrator ended an account's wait
+//	login.wait     besides: the account or the address has to wait now; outcome: how long
+//	sudo           password and code given again; "refused" when they did not fit
+//	attempts.lift  the administrator ended an account's wait; object: the account
 //	passkey.clone  a passkey counted backwards, as a copy of it would; the outcome says what was done
 //
 // Accounts. The object is "user revision"; the actor is whoever did it, the person or the administrator.
 //
 //	account.register  profile  email  password  totp  codes  recovery (a recovery code was used)
 //	account.rehash    passkey  passkey-remove  disable  enable  promote  demote
-//	account.reset     reset-link  delete
+//	account.reset     delete
 //
 // Sessions, and links that can be used up. The object is half of a keyed hash; the outcome of an
-// ended session is why.
+// ended session is why, that of a link what it is for.
 //
 //	session.end
-//	token.make  token.use  token.revoke    set-up links, invitations, links for a new password
+//	token.create  token.use  token.revoke    set-up links, invitations, links for a new password
 //
-// Rooms. The object is "room", and "room user" where it is done to somebody else.
+// Rooms. The object is "room", and "room user" where it is done to somebody else; after that what
+// was chosen, a role for instance.
 //
-//	room.create  join  leave  remove  ban  unban  role (outcome: the role)  knock  admit  decline
-//	room.code    history  epoch (the owner asked for it)  destroy
+//	room.create  join  leave  remove  ban  unban  role  own (somebody else owns it now)
+//	room.knock   admit  decline  code  history  epoch (the owner asked for it)  destroy
 //
 // Keys, certificate, copies. The server is the actor, or whoever types commands on its machine.
 //
@@ -61,7 +62,7 @@ type By struct {
 //	integrity.log  message  key  member  profile  session  audit   object: "room n", the user, or
 //	                                                "entry n" of this log; outcome: what is wrong
 //	rollback.accepted  the operator let history go on from an older database; object: the room, zeros for this log
-//	alarm.codes        many wrong room codes in an hour; outcome: how many
+//	alarm.codes        many wrong room codes in an hour; outcome: how many; the address is that of the last
 //
 // The server itself.
 //
@@ -106,11 +107,15 @@ func (a Audit) encoded(n uint64, at int64) []byte {
 	return b
 }
 
-// appendAudit adds an event in the writer's transaction, which makes its number the next one.
-func (s *Store) appendAudit(ctx context.Context, db gorm.ConnPool, a Audit) error {
+// appendAudit adds an event in the writer's transaction, which makes its number the next one, and
+// returns where the log ends then.
+func (s *Store) appendAudit(ctx context.Context, db gorm.ConnPool, a Audit) (mark, error) {
 	last, err := readAuditMark(ctx, db)
 	if err != nil {
-		return err
+		return last, err
+	}
+	if known := s.integrity.state().Audit.UpTo; last.n < known {
+		s.auditFault(last.n+1, auditCut)
 	}
 	n, at := last.n+1, s.now()
 	if a.Session == nil {
@@ -119,7 +124,7 @@ func (s *Store) appendAudit(ctx context.Context, db gorm.ConnPool, a Audit) erro
 	mac := s.service.AuditNext(last.mac, a.encoded(n, at))
 	_, err = db.ExecContext(ctx, "INSERT INTO audit_log (n, time_ms, event, actor, session, address, object, outcome, mac) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		n, at, a.Event, a.Actor, a.Session, a.Address, a.Object, a.Outcome, mac[:])
-	return err
+	return mark{n, mac}, err
 }
 
 func readAuditMark(ctx context.Context, db gorm.ConnPool) (mark, error) {

@@ -20,6 +20,8 @@ const (
 	newsKept       = 5 // of a session
 )
 
+const eventSignIn = "login.ok"
+
 // device returns what is stored for the cookie if it belongs to a device of that user, else nil.
 func (s *Store) device(ctx context.Context, db gorm.ConnPool, user ID, cookie string) ([]byte, error) {
 	hash := s.service.Index("device", cookie)
@@ -40,7 +42,7 @@ func (s *Store) device(ctx context.Context, db gorm.ConnPool, user ID, cookie st
 // none before, the person's other sessions have news; agent is what it says of itself.
 func (s *Store) Arrive(ctx context.Context, by By, agent, cookie string) (string, error) {
 	err := s.act(ctx, func(t *act) error {
-		if err := t.audit(by.audit("login.ok", "", "done")); err != nil {
+		if err := t.audit(by.audit(eventSignIn, "", "done")); err != nil {
 			return err
 		}
 		if _, err := t.exec("UPDATE users SET login_ms = ?, login_address = ? WHERE id = ?", t.now, by.Address, by.User); err != nil {

@@ -21,7 +21,7 @@ type integrity struct {
 // AuditState is what has been checked of the audit log's chain.
 type AuditState struct {
 	Checked bool   // from its first entry to where it ended at the start
-	UpTo    uint64 // the anchors name this entry
+	UpTo    uint64 // the log reaches to here, as this process or the anchors know
 	Damaged uint64 // the first entry that is not what was written, 0 for none
 	What    string // is wrong with it
 }

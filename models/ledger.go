@@ -48,8 +48,12 @@ const (
 // handleOf names a keyed hash in the audit log: half of it, in hexadecimal digits.
 func handleOf(hash []byte) string { return hex.EncodeToString(hash[:16]) }
 
-// note takes over events that were committed a moment ago.
-func (s *Store) note(events []Audit, at int64) {
+// note takes over events that were committed a moment ago, and where the audit log ends with them.
+func (s *Store) note(events []Audit, at int64, end mark) {
+	if len(events) == 0 {
+		return
+	}
+	s.integrity.set(func(i *integrity) { i.audit.UpTo = max(i.audit.UpTo, end.n) })
 	s.ledger.note(events, s.proofs.now(), at)
 	for _, e := range events {
 		s.tally.event(e, at)

@@ -164,19 +164,26 @@ func (s *Store) Edit(ctx context.Context, m Membership, n uint64, body string) e
 // Remove takes a message away: the author's own, or any for a moderator and the owner. The
 // envelope is overwritten; that there was a message, and who removed it, stays in the log.
 func (s *Store) Remove(ctx context.Context, m Membership, n uint64) error {
-	return s.lane.do(ctx, func(c *change) error {
-		old, now, err := c.message(m, n)
-		if err != nil {
-			return err
-		}
-		if old.post.Actor != m.User && now.Role == Plain {
-			return &Error{Kind: Denied, Msg: "Only its author, a moderator or the owner can remove a message."}
-		}
-		if err := c.exec("UPDATE messages SET envelope = x'' WHERE room_id = ? AND n = ?", m.Room, n); err != nil {
-			return err
-		}
-		return c.append(&Entry{Room: m.Room, Op: OpDelete, Target: cipher.MessageTarget(n), Actor: m.User})
-	})
+	return s.lane.do(ctx, func(c *change) error { return c.remove(m, n) })
+}
+
+func (c *change) remove(m Membership, n uint64) error {
+	old, now, err := c.message(m, n)
+	if err != nil {
+		return err
+	}
+	if old.post.Actor != m.User && now.Role == Plain {
+		return &Error{Kind: Denied, Msg: "Only its author, a moderator or the owner can remove a message."}
+	}
+	return c.blank(m, n)
+}
+
+// blank overwrites a message.
+func (c *change) blank(m Membership, n uint64) error {
+	if err := c.exec("UPDATE messages SET envelope = x'' WHERE room_id = ? AND n = ?", m.Room, n); err != nil {
+		return err
+	}
+	return c.append(&Entry{Room: m.Room, Op: OpDelete, Target: cipher.MessageTarget(n), Actor: m.User})
 }
 
 // message finds a message that the member may see and that is still what was written, to

@@ -57,7 +57,7 @@ func (s *Store) Disable(ctx context.Context, by By, user ID) error {
 // Enable lets somebody in again who was disabled, or whose sign-ins wait after too many failures.
 func (s *Store) Enable(ctx context.Context, by By, user ID) error {
 	return s.operate(ctx, by, user, "enable", func(t *act, a *account) error {
-		failures, err := t.forgetFailures(user)
+		failures, err := t.unlock(user)
 		if err == nil && !a.disabled() && failures == 0 {
 			err = conflict("%s is not disabled, and no failed sign-in makes anybody wait there.", a.profile.Username)
 		}

@@ -111,7 +111,7 @@ func (a *archive) user(username, fullName string) ID {
 	err = a.write.Create(&userRow{
 		ID: id, UsernameIndex: a.service.Index("username", username), EmailIndex: a.service.Index("email", username+"@example.org"),
 		Profile: a.service.SealProfile(id, firstRevision, profile), Revision: firstRevision,
-		Password: []byte(rand.Text()), TOTP: []byte(rand.Text()), CreatedMS: a.now(),
+		Password: a.service.SealPassword(id, []byte(a.hasher.nobody.String())), TOTP: a.service.SealTOTP(id, []byte(rand.Text())), CreatedMS: a.now(),
 	}).Error
 	if err != nil {
 		a.t.Fatal(err)

@@ -419,6 +419,7 @@ const (
 	faultMember  = "member"  // a membership that the log does not know
 	faultSetting = "setting" // what newcomers see is not what the log says
 	faultProfile = "profile"
+	faultPasskey = "passkey"
 	faultSession = "session"
 	faultAudit   = "audit"
 	faultToken   = "token"
@@ -436,6 +437,7 @@ func (s *Store) checkHead(room ID, known, head mark) {
 // proveRooms walks every room's log once after the start, beside normal work.
 func (s *Store) proveRooms(ctx context.Context) {
 	told, err := s.readLedger(ctx)
+	s.proofs.tick() // what was read before the ledger knew all is read again
 	if err != nil && ctx.Err() == nil {
 		s.o.Log.Error("the audit log could not be read", "error", err)
 	}

@@ -69,7 +69,7 @@ func (s *Store) ResetPassword(ctx context.Context, by By, text, password string)
 		}
 		err = t.change(by, user, "reset", func(a *account) error {
 			a.row.Password = s.service.SealPassword(user, []byte(phc))
-			if _, err := t.forgetFailures(user); err != nil {
+			if _, err := t.unlock(user); err != nil {
 				return err
 			}
 			return t.forgetDevices(user)

@@ -41,7 +41,7 @@ const (
 	SessionUser    = "user"    // ID as text; absent before the sign-in
 	SessionAuth    = "auth"    // int64, unix milliseconds of the sign-in, or of the first visit
 	SessionAddress = "address" // string: where the sign-in came from
-	SessionAgent   = "agent"   // string: what the browser said of itself, at most 120 characters
+	SessionAgent   = "agent"   // string: what the browser said of itself, at most 256 characters
 )
 
 // Sessions is the store behind the session manager: Find, Commit and Delete as scs wants them,
@@ -188,17 +188,34 @@ func (s *Store) TouchSession(ctx context.Context, hash [32]byte) error {
 	return s.write.WithContext(ctx).Model(&sessionRow{}).Where("token_hash = ? AND revoked_ms IS NULL", hash[:]).Update("seen_ms", s.now()).Error
 }
 
+// RetireSession ends the doer's session because it is getting a new token. Its streams are left
+// to the caller, who releases them once the browser has the new one.
+func (s *Store) RetireSession(ctx context.Context, by By) error {
+	return s.act(ctx, func(t *act) error {
+		_, err := t.bury(by, "renewed", "token_hash = ?", by.Session[:])
+		return err
+	})
+}
+
 // revoke turns sessions into tombstones, and ends their streams when that is durable.
 func (t *act) revoke(by By, why, where string, args ...any) error {
+	rows, err := t.bury(by, why, where, args...)
+	for _, row := range rows {
+		t.after = append(t.after, func() { t.s.o.Hub.EndSession([32]byte(row.TokenHash)) })
+	}
+	return err
+}
+
+// bury turns sessions into tombstones and returns them.
+func (t *act) bury(by By, why, where string, args ...any) ([]sessionRow, error) {
 	var rows []sessionRow
 	err := t.db.Model(&rows).Clauses(clause.Returning{Columns: []clause.Column{{Name: "token_hash"}, {Name: "user_id"}}}).
 		Where("revoked_ms IS NULL").Where(where, args...).
 		Updates(map[string]any{"revoked_ms": t.now, "data": []byte{}}).Error
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, row := range rows {
-		t.after = append(t.after, func() { t.s.o.Hub.EndSession([32]byte(row.TokenHash)) })
 		if row.UserID.Zero() {
 			continue // of nobody
 		}
@@ -207,10 +224,10 @@ func (t *act) revoke(by By, why, where string, args ...any) error {
 			who.User = row.UserID
 		}
 		if err := t.audit(who.audit(eventSessionEnd, handleOf(row.TokenHash), why)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return rows, nil
 }
 
 func (s *Store) session(ctx context.Context, hash [32]byte) (sessionRow, error) {

@@ -1,7 +1,6 @@
 package models
 
 import (
-	"strings"
 	"sync"
 	"time"
 )
@@ -19,7 +18,6 @@ type tally struct {
 const (
 	tallyDays    = 30
 	dayMS        = int64(24 * time.Hour / time.Millisecond)
-	eventLogin   = "login."
 	eventLoginOK = "login.ok"
 )
 
@@ -51,6 +49,9 @@ func (s *Store) Days() (days []Day, counted bool) {
 	return days, state.Finished && state.Audit.Checked
 }
 
+// refusal reports whether an event is a sign-in that was refused.
+func refusal(event string) bool { return event == "login.fail" || event == "login.code" }
+
 // entries counts what was committed to the logs of rooms.
 func (t *tally) entries(entries []*Entry) {
 	t.mu.Lock()
@@ -73,7 +74,7 @@ func (t *tally) walked(posts map[int64]int) {
 
 // event counts an event of the audit log.
 func (t *tally) event(e Audit, at int64) {
-	if !strings.HasPrefix(e.Event, eventLogin) {
+	if e.Event != eventLoginOK && !refusal(e.Event) {
 		return
 	}
 	t.mu.Lock()

@@ -188,9 +188,9 @@ func (t *act) count(c counter, guessed bool) (attempts, error) {
 	return a, err
 }
 
-// forgetFailures lets a person's next sign-in wait for nothing, and returns how many counts of
+// unlock lets a person's next sign-in wait for nothing, and returns how many counts of
 // failures there were. Wrong room codes stay counted.
-func (t *act) forgetFailures(user ID) (int64, error) {
+func (t *act) unlock(user ID) (int64, error) {
 	if _, err := t.exec("DELETE FROM attempts WHERE key = ?", t.s.sudoCounter(user)[0].key); err != nil {
 		return 0, err
 	}

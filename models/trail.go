@@ -39,7 +39,7 @@ type AuditEntry struct {
 //
 // It reads no more than it shows, however long the log is.
 func (s *Store) AuditPage(ctx context.Context, f AuditFilter, before uint64, most int) (page []AuditEntry, older bool, err error) {
-	anchored := s.integrity.state().Audit.UpTo
+	known := s.integrity.state().Audit.UpTo
 	type fault struct {
 		n    uint64
 		what string
@@ -51,9 +51,9 @@ func (s *Store) AuditPage(ctx context.Context, f AuditFilter, before uint64, mos
 		if err != nil {
 			return err
 		}
-		if before == 0 && last.n < anchored {
-			page = append(page, AuditEntry{N: last.n + 1, Cut: anchored - last.n})
-			faults = append(faults, fault{last.n + 1, "the log ends before where the anchors say"})
+		if before == 0 && last.n < known {
+			page = append(page, AuditEntry{N: last.n + 1, Cut: known - last.n})
+			faults = append(faults, fault{last.n + 1, auditCut})
 		}
 		if before == 0 || before > last.n {
 			before = last.n + 1
@@ -86,6 +86,7 @@ func (s *Store) AuditPage(ctx context.Context, f AuditFilter, before uint64, mos
 
 const (
 	missingBefore = "entries of the audit log are missing before this one"
+	auditCut      = "entries of the audit log are missing from this one on"
 	entryChanged  = "this entry of the audit log was changed"
 )
 
@@ -130,7 +131,7 @@ func (a Audit) about() ID {
 	kind, _, _ := strings.Cut(a.Event, ".")
 	at := 0
 	switch kind {
-	case "account", "login", "attempts", "passkey":
+	case "account", "attempts", "passkey":
 	case "room":
 		at = 1
 	default:

@@ -42,6 +42,8 @@ type sealedProfile struct {
 
 	DisabledMS int64   `json:"disabled_ms,omitempty"` // since when the person may not sign in
 	Vouched    vouched `json:"vouched,omitzero"`
+
+	Gone bool `json:"gone,omitempty"` // the person has deleted the account: nothing else is left of it
 }
 
 // userRow is a row of users: sealed but for its blind indices and its numbers.
@@ -61,9 +63,9 @@ type userRow struct {
 
 func (userRow) TableName() string { return "users" }
 
-// Reauthenticate checks password and code of somebody who is signed in, before something that
-// a stolen session must not do. The code is used up; a recovery code is none here.
-func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string) error {
+// Reauthenticate checks password and second factor of somebody who is signed in, before something
+// that a stolen session must not do. The code is used up; a recovery code is none here.
+func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string, passkey Answer) error {
 	user := by.User
 	var row userRow
 	if err := s.read.WithContext(ctx).Take(&row, "id = ? AND disabled_ms IS NULL", user).Error; err != nil {
@@ -85,14 +87,27 @@ func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string
 		return errReauthenticate
 	}
 	step, fits := matchStep(secret, spaceless(code), s.o.Now(), row.TOTPLastStep)
-	if !right || !fits || s.act(context.WithoutCancel(ctx), func(t *act) error { return t.acceptStep(user, step) }) != nil {
+	key, err := s.signed(ctx, by, passkey)
+	if err != nil {
+		return err
+	}
+	if !right || !fits && key == nil {
+		return errReauthenticate
+	}
+	err = s.act(context.WithoutCancel(ctx), func(t *act) error {
+		if fits {
+			return t.acceptStep(user, step)
+		}
+		return t.acceptSignature(user, key)
+	})
+	if err != nil {
 		return errReauthenticate
 	}
 	outcome = "done"
 	return nil
 }
 
-var errReauthenticate = &Error{Kind: Invalid, Msg: "Password and code do not fit together. Check both; each code works once, so wait for the next one."}
+var errReauthenticate = &Error{Kind: Invalid, Msg: "Password and code or passkey do not fit together. Check both; each code works once, so wait for the next one."}
 
 func (s *Store) rehash(ctx context.Context, by By, row userRow, password string) error {
 	phc, err := s.service.OpenPassword(row.ID, row.Password)
@@ -125,15 +140,9 @@ func (s *Store) Enrol(ctx context.Context, by By, secret, code string) (left int
 	if !ok {
 		return 0, invalid("code", "This code does not fit. Check that the time of your phone is right and type the newest code.")
 	}
-	err = s.act(ctx, func(t *act) error {
-		err := t.change(by, user, "totp", func(a *account) error {
-			a.row.TOTP, a.row.TOTPLastStep = s.service.SealTOTP(user, raw), step
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if err := t.revoke(by, "a new second factor", "user_id = ? AND token_hash <> ?", user, by.Session[:]); err != nil {
+	err = s.operate(ctx, by, user, "totp", func(t *act, a *account) error {
+		a.row.TOTP, a.row.TOTPLastStep = s.service.SealTOTP(user, raw), step
+		if err := t.revokeOthers(by, "a new second factor"); err != nil {
 			return err
 		}
 		return t.db.Raw("SELECT count(*) FROM recovery_codes WHERE user_id = ?", user).Scan(&left).Error
@@ -183,6 +192,9 @@ func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
 var errSignedOut = &Error{Kind: SignedOut, Msg: "Log in first."}
 
 func (p sealedProfile) user(id ID) User {
+	if p.Gone {
+		return User{Profile: former(id)}
+	}
 	return User{Profile: Profile{ID: id, Username: p.Username, FullName: p.FullName}, Email: p.Email, Admin: p.Admin}
 }
 

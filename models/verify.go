@@ -1,10 +1,10 @@
 package models
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"gorm.io/gorm"
 
@@ -125,9 +125,9 @@ func (s *Store) wholeAccount(ctx context.Context, id ID) (whole bool, err error)
 		}
 		_, passwordErr := s.service.OpenPassword(u.ID, u.Password)
 		_, totpErr := s.service.OpenTOTP(u.ID, u.TOTP)
+		username, email := s.indices(u.ID, a.profile)
 		whole = errors.Join(err, passwordErr, totpErr) == nil && a.codesStand && a.passkeysStand &&
-			string(s.service.Index("username", a.profile.Username)) == string(u.UsernameIndex) &&
-			string(s.service.Index("email", strings.ToLower(a.profile.Email))) == string(u.EmailIndex) && (u.DisabledMS != nil) == (a.profile.DisabledMS > 0)
+			bytes.Equal(username, u.UsernameIndex) && bytes.Equal(email, u.EmailIndex) && (u.DisabledMS != nil) == (a.profile.DisabledMS > 0)
 		return nil
 	})
 	return whole, err

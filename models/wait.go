@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -20,16 +19,13 @@ type Waiting struct {
 	Until    time.Time // zero: until the wait is lifted
 }
 
-// failuresThatLock is how many failures in a row close an account until somebody lifts it (SECURITY.md R21).
-const failuresThatLock = 100
-
 // WaitingAccounts lists the accounts that have to wait, the one with the most failures first. Only an
 // administrator may be shown them.
 func (s *Store) WaitingAccounts(ctx context.Context) (list []Waiting, err error) {
 	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
 		list = nil
 		rows, err := db.QueryContext(ctx, `SELECT user_id, failures, guessed, since_ms, last_ms, until_ms FROM attempts
-			WHERE user_id IS NOT NULL AND (until_ms > ? OR failures >= ?) ORDER BY failures DESC LIMIT 200`, s.now(), failuresThatLock)
+			WHERE length(user_id) = 16 AND (until_ms > ? OR failures >= ?) ORDER BY failures DESC LIMIT 200`, s.now(), locksAccount)
 		if err != nil {
 			return err
 		}
@@ -42,7 +38,7 @@ func (s *Store) WaitingAccounts(ctx context.Context) (list []Waiting, err error)
 			}
 			w.Failures, w.Guessed = int(failures), int(guessed)
 			w.Since, w.Last = time.UnixMilli(int64(since)), time.UnixMilli(int64(last))
-			if w.Failures < failuresThatLock {
+			if w.Failures < locksAccount {
 				w.Until = time.UnixMilli(int64(until))
 			}
 			list = append(list, w)
@@ -65,7 +61,7 @@ func (s *Store) WaitingAccounts(ctx context.Context) (list []Waiting, err error)
 // an administrator may ask for it.
 func (s *Store) Lift(ctx context.Context, by By, user ID) error {
 	return s.act(ctx, func(t *act) error {
-		rows, err := t.exec("DELETE FROM attempts WHERE user_id = ?", user)
+		rows, err := t.unlock(user)
 		if err != nil {
 			return err
 		}
@@ -82,35 +78,52 @@ type Source struct {
 	Address string
 	Refused int
 	Last    time.Time
+	Limited bool // it has to wait now
 }
 
-// Sources adds up from where refused sign-ins came, the most first.
-func Sources(events []AuditEntry) []Source {
+// Sources adds up from where refused sign-ins came, the most first. Of one address the newest is
+// expected first.
+func (s *Store) Sources(ctx context.Context, events []AuditEntry) ([]Source, error) {
 	var list []Source
 	for _, e := range events {
-		if e.Damaged != "" || !strings.HasPrefix(e.Event, eventLogin) || e.Event == eventLoginOK {
+		if e.Damaged != "" || !refusal(e.Event) {
 			continue
 		}
 		address := household(e.Address)
 		i := slices.IndexFunc(list, func(s Source) bool { return s.Address == address })
 		if i < 0 {
+			limited, err := s.limited(ctx, e.Address)
+			if err != nil {
+				return nil, err
+			}
 			i = len(list)
-			list = append(list, Source{Address: address, Last: e.At})
+			list = append(list, Source{Address: address, Last: e.At, Limited: limited})
 		}
 		list[i].Refused++
 	}
 	slices.SortStableFunc(list, func(a, b Source) int { return b.Refused - a.Refused })
-	return list
+	return list, nil
+}
+
+func (s *Store) limited(ctx context.Context, address string) (limited bool, err error) {
+	err = s.reading(ctx, func(h *handle) error {
+		for _, c := range s.addressCounters("login", address) {
+			a, err := c.row(ctx, h)
+			if err != nil {
+				return err
+			}
+			limited = limited || c.wait(a, 0, s.now()) > 0
+		}
+		return nil
+	})
+	return limited, err
 }
 
 func household(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil || ip.Unmap().Is4() {
-		return address
+		return plainAddress(address)
 	}
-	prefix, err := ip.WithZone("").Prefix(64)
-	if err != nil {
-		return address
-	}
+	prefix, _ := ip.WithZone("").Prefix(64) // fails for a length that the family has not
 	return prefix.String()
 }

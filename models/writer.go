@@ -79,6 +79,7 @@ type change struct {
 	events []*feed.Event
 	after  []func() // runs after the commit, before the events leave
 	noted  []Audit  // what this change wrote into the audit log
+	end    mark     // of the audit log, after that
 }
 
 func newLane(s *Store) (*lane, error) {
@@ -206,7 +207,7 @@ func (l *lane) batch(jobs []*job) {
 		var entries []*Entry
 		for _, c := range held {
 			entries = append(entries, c.entries()...)
-			l.s.note(c.noted, c.now)
+			l.s.note(c.noted, c.now, c.end)
 		}
 		l.s.proofs.advance(entries)
 		l.s.tally.entries(entries)
@@ -316,7 +317,9 @@ func (c *change) audit(by By, event, object string) error {
 // record is audit for an event whose outcome says more.
 func (c *change) record(e Audit) error {
 	c.noted = append(c.noted, e)
-	return c.s.appendAudit(c.ctx, c.db, e)
+	var err error
+	c.end, err = c.s.appendAudit(c.ctx, c.db, e)
+	return err
 }
 
 // exec is for statements that touch a row for each message: plain SQL through the

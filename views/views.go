@@ -24,6 +24,7 @@ type Shell struct {
 	Admin  bool    // the reader administers the server
 	Seen   string  // what the page tells its feed that it shows; empty for most pages
 	Notice string  // one sentence shown once at the top of the page; empty for none
+	Heed   string  // on the pages about the account: that few recovery codes are left; empty for none
 
 	Arrival *Arrival // shown once after a sign-in; nil for nothing
 	News    []News   // of this session, until it is dismissed; oldest first
@@ -97,9 +98,59 @@ type Enrol struct {
 	QR       QR
 	Recovery bool // true when a recovery code brought the person here
 	Error    string
+	Problem  string // about the whole form
 }
 
-// Recovery shows the ten recovery codes of a new account.
+// Profile is what a person can change about the own name and address.
+type Profile struct {
+	Username string
+	FullName Field
+	Email    Field
+	Error    string // about the whole form
+}
+
+// Password is the form for another password.
+type Password struct {
+	Username      string
+	PasswordError string
+	Error         string
+}
+
+// Codes is how many recovery codes are left.
+type Codes struct {
+	Left    int
+	Pending bool // new ones have not been marked as saved yet
+}
+
+// Sessions are where a person is signed in; the first is the one that asks.
+type Sessions struct {
+	List       []Session
+	Before     time.Time // the sign-in before this one; zero when there was none
+	BeforeFrom string    // its address
+}
+
+// Session is one of them.
+type Session struct {
+	Name     string // to end it by
+	This     bool   // the one that asks
+	Device   string // "Chrome on Linux"
+	Address  string
+	SignedIn time.Time
+	Seen     time.Time
+}
+
+// Farewell is the form that deletes an account.
+type Farewell struct {
+	Username string // what has to be typed
+	Typed    Field
+	Remove   bool     // the messages too
+	Rooms    int      // how many the person is in
+	Closing  []string // names of those that close, since nobody else is in them
+	Refused  string   // why it is not possible; empty when it is
+	Error    string
+}
+
+// Recovery shows the ten recovery codes of an account.
 type Recovery struct {
 	Codes []string
 }
@@ -110,6 +161,7 @@ type Login struct {
 	Next         string // where to go afterwards; empty for the rooms
 	Error        string
 	Registration string // as in Register
+	Passkeys     bool   // one can stand in for the code
 }
 
 // Join is the page behind an invitation link. The code itself stands after the # of its
@@ -232,8 +284,26 @@ type Members struct {
 
 // Sudo asks for password and code again before something that destroys.
 type Sudo struct {
-	Next  string // where it leads afterwards
-	Error string
+	Next     string // where it leads afterwards
+	Error    string
+	Passkeys bool // one can stand in for the code
+}
+
+// Passkeys is the page about a person's passkeys.
+type Passkeys struct {
+	List      []Passkey
+	Site      string // the name under which the page is open; empty when there can be no passkeys
+	Confirmed bool   // password and second factor were given a moment ago
+	Harmed    bool   // the passkeys failed verification: none of them counts
+	Name      Field  // the form that adds one
+	Error     string
+}
+
+// Passkey is one in that list.
+type Passkey struct {
+	ID, Name      string
+	Site          string // the name under which alone it works
+	Created, Used time.Time
 }
 
 // Reset sets a new password with the code of a link.

@@ -13,15 +13,21 @@ function leave(address) {
 	if (!leaving) location.assign(address);
 }
 
-// ended asks whether the session is still good: if so, it was the room that ended for us.
-async function ended() {
+// signedOut asks whether the session is over. A page that asks while another one renews the
+// session may be refused although it is not.
+async function signedOut() {
 	const answer = await fetch("/session", { method: "POST", headers: { "HX-Request": "true" } }).catch(() => null);
-	if (answer?.status === 401) leave("/login");
+	return answer?.status === 401;
+}
+
+// ended: if the session is still good, it was the room that ended for us.
+async function ended() {
+	if (await signedOut()) leave("/login");
 	else if (talk) leave("/rooms?gone=1");
 }
 
-function refused(status) {
-	if (status === 401) leave("/login");
+async function refused(status) {
+	if (status === 401 && await signedOut()) leave("/login");
 	if (status === 404 && talk) leave("/rooms?gone=1");
 }
 

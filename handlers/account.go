@@ -1,0 +1,98 @@
+package handlers
+
+import (
+	"net/http"
+
+	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
+
+	"conclave/models"
+	"conclave/views"
+)
+
+// The pages about one's own account. This file has what they share, and the profile.
+
+// fewCodes is how many recovery codes are few.
+const fewCodes = 3
+
+// showAccount renders a page about the account, with a word about the recovery codes if few are left.
+func (a *App) showAccount(c echo.Context, status int, title string, page func(views.Shell) templ.Component) error {
+	left, err := a.o.Store.RecoveryCodesLeft(c.Request().Context(), visitOf(c).user.ID)
+	if err != nil {
+		return err
+	}
+	s := a.shell(c, title)
+	if left <= fewCodes && a.unsavedCodes(c) == nil {
+		s.Heed = fewCodesNotice(left)
+	}
+	return a.render(c, status, page(s))
+}
+
+// accountAgain answers a form about the account that has to be shown again.
+func (a *App) accountAgain(c echo.Context, err error, title string, part templ.Component, page func(views.Shell) templ.Component) error {
+	retryAfter(c, err)
+	if partial(c) {
+		return a.render(c, status(err), part)
+	}
+	return a.showAccount(c, status(err), title, page)
+}
+
+// noted leaves a sentence for the next page.
+func (a *App) noted(c echo.Context, notice, target string) error {
+	a.sessions.Put(c.Request().Context(), keyNotice, notice)
+	return seeOther(c, target)
+}
+
+func (a *App) profilePage(c echo.Context) error {
+	p := profileForm(visitOf(c).user)
+	return a.showAccount(c, http.StatusOK, "Profile", func(s views.Shell) templ.Component { return views.ProfilePage(s, p) })
+}
+
+func (a *App) saveProfile(c echo.Context) error {
+	field, err := form(c)
+	if err != nil {
+		return err
+	}
+	user := visitOf(c).user
+	if err = a.limits.account.take(user.ID.String()); err == nil {
+		err = a.o.Store.Rename(c.Request().Context(), by(c), field("full_name"))
+	}
+	if fault, ok := faults(err); ok {
+		p := profileForm(user)
+		p.FullName, p.Error = views.Field{Value: field("full_name"), Error: fault["full_name"]}, fault[""]
+		return a.accountAgain(c, err, "Profile", views.ProfilePartial(p), func(s views.Shell) templ.Component { return views.ProfilePage(s, p) })
+	}
+	if err != nil {
+		return err
+	}
+	return a.noted(c, "Saved. Your rooms show the new name.", "/account")
+}
+
+func (a *App) emailPage(c echo.Context) error {
+	p := profileForm(visitOf(c).user)
+	return a.showAccount(c, http.StatusOK, "Email", func(s views.Shell) templ.Component { return views.EmailPage(s, p) })
+}
+
+func (a *App) saveEmail(c echo.Context) error {
+	field, err := form(c)
+	if err != nil {
+		return err
+	}
+	user := visitOf(c).user
+	if err = a.limits.account.take(user.ID.String()); err == nil {
+		err = a.o.Store.ChangeEmail(c.Request().Context(), by(c), field("email"))
+	}
+	if fault, ok := faults(err); ok {
+		p := profileForm(user)
+		p.Email, p.Error = views.Field{Value: field("email"), Error: fault["email"]}, fault[""]
+		return a.accountAgain(c, err, "Email", views.EmailPartial(p), func(s views.Shell) templ.Component { return views.EmailPage(s, p) })
+	}
+	if err != nil {
+		return err
+	}
+	return a.noted(c, "Saved.", "/account")
+}
+
+func profileForm(u models.User) views.Profile {
+	return views.Profile{Username: u.Username, FullName: views.Field{Value: u.FullName}, Email: views.Field{Value: u.Email}}
+}
