@@ -6,12 +6,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 TOOL := go tool -modfile=tools.mod
 
-.PHONY: run test generate needs format lint generated modules vulnerabilities go-test race
+.PHONY: run test generate needs format generated reviews modules lint vulnerabilities suite browser
 
 run:
 	go run main.go
 
-test: needs format lint generated modules vulnerabilities go-test race
+# What reads the code runs beside the tests, of which many only wait.
+test: needs format generated
+	@$(MAKE) --no-print-directory --jobs=2 suite reviews
+	@$(MAKE) --no-print-directory browser
 	@echo "all checks passed"
 
 generate:
@@ -31,6 +34,8 @@ needs:
 	echo "installing: $$missing"; \
 	{ $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null \
 	|| { echo "These are missing and could not be installed here: $$missing. Install them and run make test again."; exit 1; }
+
+reviews: modules lint vulnerabilities
 
 format:
 	@wrong=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$wrong" ] || { echo "gofmt would change:"; echo "$$wrong"; exit 1; }
@@ -59,11 +64,11 @@ vulnerabilities:
 
 # A test without its browser fails here instead of being skipped.
 export CONCLAVE_REQUIRE_BROWSER := 1
-go-test:
-	go test . ./certs ./static ./views
+
+# All packages, two at a time, under the race detector. The program that the tests of main start is built as it ships.
+suite:
+	go test -race -vet=off -parallel 3 -skip Browser ./...
 
 # The browser gets the machine to itself: what it does is timed by people's patience.
-race:
-	go test -race ./models/...
-	go test -race ./handlers -skip Browser
-	go test -race ./handlers -run Browser
+browser:
+	go test -race -vet=off -parallel 3 ./handlers -run Browser

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io"
@@ -388,15 +389,113 @@ func TestItIsReadyQuicklyAndSmall(t *testing.T) {
 	p := start(t, dir)
 	p.person("probe").read("/healthz")
 	took := time.Since(begin)
-	status := string(mustRead(t, fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid)))
-	kib, err := strconv.Atoi(regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindStringSubmatch(status)[1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	kib := p.memory("VmRSS")
 	t.Logf("ready after %v with %d KiB", took, kib)
 	// The aim is 300 ms; a shared machine under a running test suite gets twice that.
 	if took > 600*time.Millisecond || kib > 40<<10 {
 		t.Errorf("ready after %v with %d KiB, want 300 ms and 40 MiB", took, kib)
+	}
+}
+
+// Against the program as it ships: the memory is that of its process, the hashes are those of earnest.
+func TestFortyLoginsAtOnceAreQueuedAndOtherPagesStayFast_T16(t *testing.T) { // R20
+	p := start(t, t.TempDir())
+	ada, _ := p.register("ada", "Ada Lovelace")
+	room := ada.send("/rooms", url.Values{"name": {"Engine room"}})
+	ada.read(room)
+	before := p.memory("VmRSS")
+	var mu sync.Mutex
+	statuses := map[int]int{}
+	var logins sync.WaitGroup
+	for i := range 40 {
+		visitor := p.person(fmt.Sprintf("nobody%d", i))
+		logins.Go(func() {
+			form := url.Values{"username": {visitor.name}, "password": {strings.Repeat("x", 128)}, "code": {"123456"}}
+			req, err := http.NewRequest(http.MethodPost, p.url+"/login", strings.NewReader(form.Encode()))
+			must(t, err)
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			req.Header.Set("Origin", p.url)
+			res, err := visitor.client.Do(req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			body, _ := io.ReadAll(res.Body)
+			res.Body.Close()
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[res.StatusCode]++
+			if !strings.Contains(string(body), `value="`+visitor.name+`"`) {
+				t.Errorf("%d: the name that was typed is gone", res.StatusCode)
+			}
+			if again := res.Header.Get("Retry-After"); res.StatusCode == http.StatusServiceUnavailable && again != "2" || res.StatusCode == http.StatusTooManyRequests && again == "" {
+				t.Errorf("%d: Retry-After is %q", res.StatusCode, again)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { logins.Wait(); close(done) }()
+	var pages []time.Duration
+	for busy := true; busy; {
+		begin := time.Now()
+		ada.read(room)
+		pages = append(pages, time.Since(begin))
+		select {
+		case <-done:
+			busy = false
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	served, later := statuses[http.StatusUnprocessableEntity], statuses[http.StatusServiceUnavailable]+statuses[http.StatusTooManyRequests]
+	if served < 20 || later < 6 || served+later != 40 {
+		t.Errorf("the answers are %v", statuses)
+	}
+	if grown := p.memory("VmHWM") - before; grown > 300<<10 {
+		t.Errorf("its memory has grown by %d KiB, want at most 300 MiB", grown)
+	}
+	slices.Sort(pages) // the slowest tenth is this machine's, which has the tests to run as well
+	if slow := pages[len(pages)*9/10]; slow > 500*time.Millisecond {
+		t.Errorf("meanwhile a page takes %v", slow)
+	}
+	t.Logf("%v; a page takes %v, at most %v; memory %d KiB, at most %d", statuses, pages[len(pages)/2], pages[len(pages)-1], before, p.memory("VmHWM"))
+}
+
+// memory is a line of what the kernel says of the process, in KiB.
+func (p *program) memory(line string) int {
+	p.t.Helper()
+	status := string(mustRead(p.t, fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid)))
+	kib, err := strconv.Atoi(regexp.MustCompile(line + `:\s+(\d+) kB`).FindStringSubmatch(status)[1])
+	must(p.t, err)
+	return kib
+}
+
+func TestTheProgramSpeaksOnlyTLS13AndPromisesNoBrowserThatItAlwaysWill_T31(t *testing.T) { // R44, R47
+	p := start(t, t.TempDir())
+	probe := p.person("probe")
+	roots := probe.client.Transport.(*http.Transport).TLSClientConfig.RootCAs
+	address := strings.TrimPrefix(p.url, "https://")
+	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12} {
+		if conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots, MinVersion: version, MaxVersion: version}); err == nil {
+			conn.Close()
+			t.Errorf("it speaks %s", tls.VersionName(version))
+		}
+	}
+	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots, NextProtos: []string{"h2", "http/1.1"}})
+	must(t, err)
+	if state := conn.ConnectionState(); state.Version != tls.VersionTLS13 || state.NegotiatedProtocol != "h2" {
+		t.Errorf("it speaks %s and %q", tls.VersionName(state.Version), state.NegotiatedProtocol)
+	}
+	conn.Close()
+	if plain, err := http.Get("http://" + address + "/login"); err == nil && plain.StatusCode != http.StatusBadRequest {
+		t.Errorf("without TLS it answers %s", plain.Status)
+	}
+	for _, path := range []string{"/", "/login", "/nothing", "/healthz"} {
+		res, err := probe.client.Get(p.url + path)
+		must(t, err)
+		res.Body.Close()
+		if h := res.Header; h.Get("Strict-Transport-Security") != "" || h.Get("Server") != "" || h.Get("Content-Security-Policy") == "" {
+			t.Errorf("%s has the headers %v", path, h)
+		}
 	}
 }
 
@@ -864,4 +963,40 @@ func mustRead(t *testing.T, path string) []byte {
 	content, err := os.ReadFile(path)
 	must(t, err)
 	return content
+}
+
+// promised are the attacks of the security bar that a test must hold off by its name.
+var promised = []int{1, 2, 3, 5, 9, 10, 11, 13, 15, 16, 17, 18, 19, 20, 21, 24, 25, 26, 27, 28, 30, 31, 32, 33, 36, 37, 38, 40, 42, 43, 44, 45, 46, 61, 62}
+
+// A test against an attack carries its number (go test ./... -run _T13), so that none is lost unseen.
+func TestEveryAttackHasATestOfItsNumber(t *testing.T) {
+	numbers := map[string]bool{}
+	number := regexp.MustCompile(`_(T\d+)`)
+	for pattern := range strings.FieldsSeq("*_test.go */*_test.go */*/*_test.go") {
+		files, err := filepath.Glob(pattern)
+		must(t, err)
+		for _, name := range files {
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+			must(t, err)
+			for _, d := range file.Decls {
+				if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && strings.HasPrefix(f.Name.Name, "Test") {
+					for _, found := range number.FindAllStringSubmatch(f.Name.Name, -1) {
+						numbers[found[1]] = true
+					}
+				}
+			}
+		}
+	}
+	for _, n := range promised {
+		if !numbers[fmt.Sprintf("T%d", n)] {
+			t.Errorf("no test carries the number of attack T%d", n)
+		}
+	}
+}
+
+// What makes tests quick would make passwords cheap to guess.
+func TestTheProgramHashesPasswordsInEarnest(t *testing.T) {
+	if strings.Contains(string(mustRead(t, "main.go")), "LightHashes") {
+		t.Error("the program can hash with next to no work")
+	}
 }

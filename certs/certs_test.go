@@ -92,7 +92,7 @@ func mode(t *testing.T, path string) fs.FileMode {
 	return info.Mode().Perm()
 }
 
-func TestTheFirstStartMakesAPairAndTheSecondKeepsIt(t *testing.T) {
+func TestTheFirstStartMakesAPairAndTheSecondKeepsIt_T31(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "conclave", "certs")
 	first := ensure(t, Options{Dir: dir, Hosts: []string{"Chat.Example.org.", "192.0.2.7"}})
 	if d, k, c := mode(t, dir), mode(t, keyFile(dir)), mode(t, certFile(dir)); d != 0o700 || k != 0o600 || c != 0o644 {
@@ -116,7 +116,7 @@ func TestTheFirstStartMakesAPairAndTheSecondKeepsIt(t *testing.T) {
 	}
 }
 
-func TestTheCertificateSaysWhatItShould(t *testing.T) {
+func TestTheCertificateSaysWhatItShould_T31(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
 	k := ensure(t, Options{Dir: t.TempDir(), Hosts: []string{"chat.example.org", "192.0.2.7", "2001:DB8:0::1"}, Now: func() time.Time { return now }})
 	c := k.current.Load().Leaf
@@ -171,7 +171,7 @@ func TestServes(t *testing.T) {
 	}
 }
 
-func TestARenewalKeepsTheKeyUnlessAskedForANewOne(t *testing.T) {
+func TestARenewalKeepsTheKeyUnlessAskedForANewOne_T31(t *testing.T) {
 	dir := t.TempDir()
 	k := ensure(t, Options{Dir: dir})
 	made := k.Info()
@@ -343,7 +343,7 @@ func TestAFolderWithSourcesKeepsItsMode(t *testing.T) {
 	}
 }
 
-func TestTLS13AndHTTP2AndHotReload(t *testing.T) {
+func TestTLS13AndHTTP2AndHotReload_T31(t *testing.T) {
 	dir := t.TempDir()
 	k := ensure(t, Options{Dir: dir})
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -182,3 +182,20 @@ func TestAFewLastNewsAreKeptAndNothingTypedByABrowserIsMarkup(t *testing.T) {
 		t.Error("a browser's name is markup")
 	}
 }
+
+func TestTheNewsOfANewDeviceComeToTheOpenRoomAndGoWithOneClick(t *testing.T) {
+	o := openOffice(t, quick)
+	ada := o.register("ada", "Ada Lovelace")
+	r := ada.createRoom("Engine room")
+	b := ada.browserOf()
+	b.open(r.path(""))
+	b.until("the feed", `document.body.dataset.line === "up"`)
+	b.resize(375, 700)
+	o.visitorFrom("127.0.0.5").post("/login", ada.credentials(ada.code()), "User-Agent", linuxFirefox).wantRedirect("/rooms")
+	b.until("the news", `document.querySelector("#news .notice")?.textContent.includes("Firefox on Linux, from 127.0.0.5")`)
+	b.until("the composer in view", `(() => { const at = document.querySelector("chat-composer").getBoundingClientRect(); return at.height > 0 && at.bottom <= innerHeight; })()`)
+	b.until("no sideways scrolling", `document.documentElement.scrollWidth <= innerWidth`)
+	b.click("#news button")
+	b.until("no news any more", `!document.querySelector(".notice")`)
+	b.until("still the room", `location.pathname === "`+r.path("")+`"`)
+}

@@ -38,6 +38,7 @@ var auditKinds = []struct {
 	{"Integrity", [][2]string{
 		{"integrity.log", "A room's log is damaged"}, {"integrity.message", "A message is damaged"}, {"integrity.key", "A room's key, name or code is damaged"},
 		{"integrity.member", "A membership was not believed"}, {"integrity.profile", "An account was changed from outside"}, {"integrity.session", "A session was not believed"},
+		{"integrity.passkey", "Passkeys were not believed"},
 		{"integrity.audit", "The audit log is damaged"}, {"rollback.accepted", "An older database was accepted"}, {"alarm.codes", "Many wrong room codes"},
 	}},
 	{"Server", [][2]string{{"server.start", "Server started"}, {"server.stop", "Server stopped"}, {"audit.export", "Audit log exported"}}},

@@ -176,11 +176,15 @@ func (a *App) loginPage(c echo.Context) error {
 	if visitOf(c).signedIn() {
 		return seeOther(c, "/rooms")
 	}
-	l := views.Login{Next: c.QueryParam("next"), Registration: a.o.Registration}
-	if localTarget(l.Next) != l.Next {
+	l := a.loginForm(c)
+	if l.Next = c.QueryParam("next"); localTarget(l.Next) != l.Next {
 		l.Next = ""
 	}
 	return a.render(c, http.StatusOK, views.LoginPage(a.shell(c, "Log in"), l))
+}
+
+func (a *App) loginForm(c echo.Context) views.Login {
+	return views.Login{Registration: a.o.Registration, Passkeys: site(c).HasPasskeys()}
 }
 
 func (a *App) login(c echo.Context) error {
@@ -190,6 +194,7 @@ func (a *App) login(c echo.Context) error {
 	}
 	arrival, err := a.o.Store.Authenticate(c.Request().Context(), by(c), models.SignIn{
 		Username: field("username"), Password: field("password"), Code: field("code"), Device: deviceOf(c),
+		Passkey: a.passkeyAnswer(c, forLogin, field("passkey")),
 	})
 	if err != nil {
 		fault, ok := faults(err)
@@ -197,7 +202,8 @@ func (a *App) login(c echo.Context) error {
 			return err
 		}
 		retryAfter(c, err)
-		l := views.Login{Username: field("username"), Next: field("next"), Error: fault[""], Registration: a.o.Registration}
+		l := a.loginForm(c)
+		l.Username, l.Next, l.Error = field("username"), field("next"), fault[""]
 		return a.formAgain(c, status(err), views.LoginPartial(l), views.LoginPage(a.shell(c, "Log in"), l))
 	}
 	if arrival.Recovery {

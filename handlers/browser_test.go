@@ -727,7 +727,7 @@ func TestBrowserEveryPageFitsEveryWindow(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, quick)
 	long := strings.Repeat("Wolfeschlegelsteinhausenbergerdorff", 2)
-	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Brewster Murray "+long[:40])
+	ada, grace := o.administrator("ada", "Ada Lovelace"), o.register("grace", "Grace Brewster Murray "+long[:40])
 	r := ada.createRoom("Engine room")
 	grace.join(r)
 	second := ada.createRoom(long)
@@ -757,6 +757,9 @@ func TestBrowserEveryPageFitsEveryWindow(t *testing.T) {
 	ada.loginWith(safariOnPhone)
 	ada.loginWith("Agent/" + long)
 	ada.confirm("/rooms").wantRedirect("/rooms")
+
+	ada.post("/admin/invitations", fields{"hours": "168", "uses": "5"})
+	ada.post("/login", fields{"username": "grace", "password": "a wrong one, and long", "code": "000000"})
 
 	visits := []struct {
 		name string
@@ -828,6 +831,19 @@ func TestBrowserEveryPageFitsEveryWindow(t *testing.T) {
 		{"sessions", ada, "/account/sessions", nil},
 		{"leave", ada, "/account/delete", nil},
 		{"goodbye", fresh, "/goodbye", nil},
+		{"passkeys", ada, "/account/passkeys", nil},
+		{"reset", fresh, "/reset", nil},
+		{"sudo", grace, "/sudo?next=/account/password", nil},
+		{"admin", ada, "/admin", nil},
+		{"admin-people", ada, "/admin/people", nil},
+		{"admin-person", ada, "/admin/people", func(b *tab) {
+			b.click(`a[href^="/admin/people/"]`)
+			b.until("the page of a person", `location.pathname.length > "/admin/people/".length`)
+		}},
+		{"admin-rooms", ada, "/admin/rooms", nil},
+		{"admin-invitations", ada, "/admin/invitations", nil},
+		{"admin-attempts", ada, "/admin/attempts", nil},
+		{"admin-audit", ada, "/admin/audit", nil},
 	}
 	browsers := map[*person]*tab{}
 	for _, v := range visits {

@@ -40,16 +40,17 @@ func status(err error) int {
 
 // texts say what went wrong and what to do, by status: an error page never shows more.
 var texts = map[int]views.Error{
-	http.StatusForbidden:             {Title: "That is not allowed", Text: "Conclave only accepts what its own pages send, from people who may do it. Go back, reload the page and try again."},
-	http.StatusNotFound:              {Title: "Nothing here", Text: "There is nothing at this address, or nothing that you may see. If somebody invited you, ask for the room code and enter it on the page of your rooms."},
-	http.StatusMethodNotAllowed:      {Title: "That does not work this way", Text: "This address cannot be used like that. Go back and use the buttons of the page."},
-	http.StatusConflict:              {Title: "This has changed meanwhile", Text: "Go back, reload the page and try again."},
-	http.StatusRequestEntityTooLarge: {Title: "That is too long", Text: "A form can carry at most 64 KiB. Go back and send it in parts."},
-	http.StatusMisdirectedRequest:    {Title: "Unknown address", Text: "This server does not know itself by the name in the address bar. Open it by the address it printed when it started, or ask whoever runs it to add the name with --host."},
-	http.StatusUnprocessableEntity:   {Title: "That did not work", Text: "Go back and check what you entered."},
-	http.StatusTooManyRequests:       {Title: "Too fast", Text: "That was too often in too short a time. Wait a moment and try again."},
-	http.StatusServiceUnavailable:    {Title: "One moment", Text: "The server has too much to do at this moment. Wait a few seconds and try again."},
-	http.StatusInternalServerError:   {Title: "Something went wrong here", Text: "This is the server's fault, not yours, and it has been written down. Try again; if it stays, tell whoever runs the server the number below."},
+	http.StatusForbidden:                   {Title: "That is not allowed", Text: "Conclave only accepts what its own pages send, from people who may do it. Go back, reload the page and try again."},
+	http.StatusNotFound:                    {Title: "Nothing here", Text: "There is nothing at this address, or nothing that you may see. If somebody invited you, ask for the room code and enter it on the page of your rooms."},
+	http.StatusMethodNotAllowed:            {Title: "That does not work this way", Text: "This address cannot be used like that. Go back and use the buttons of the page."},
+	http.StatusConflict:                    {Title: "This has changed meanwhile", Text: "Go back, reload the page and try again."},
+	http.StatusRequestEntityTooLarge:       {Title: "That is too long", Text: "A form can carry at most 64 KiB. Go back and send it in parts."},
+	http.StatusRequestHeaderFieldsTooLarge: {Title: "That is too long", Text: "Your browser sent more about itself than this server takes, most likely in cookies. Delete the cookies of this address and try again."},
+	http.StatusMisdirectedRequest:          {Title: "Unknown address", Text: "This server does not know itself by the name in the address bar. Open it by the address it printed when it started, or ask whoever runs it to add the name with --host."},
+	http.StatusUnprocessableEntity:         {Title: "That did not work", Text: "Go back and check what you entered."},
+	http.StatusTooManyRequests:             {Title: "Too fast", Text: "That was too often in too short a time. Wait a moment and try again."},
+	http.StatusServiceUnavailable:          {Title: "One moment", Text: "The server has too much to do at this moment. Wait a few seconds and try again."},
+	http.StatusInternalServerError:         {Title: "Something went wrong here", Text: "This is the server's fault, not yours, and it has been written down. Try again; if it stays, tell whoever runs the server the number below."},
 }
 
 // fail answers an error. Once a response has begun there is nothing left to say.

@@ -1,7 +1,7 @@
 // Package handlers says what may be asked over HTTP. New holds every address on one screen.
 //
-// A request passes, in this order: log and recover, security headers, host check, cross-origin
-// check, deadlines, session (middleware.go, session.go). What a route may touch is decided
+// A request passes, in this order: log and recover, security headers, limits of time and size, host
+// check, cross-origin check, session (middleware.go, session.go). What a route may touch is decided
 // before its handler runs: signedIn gives it the user, inRoom the membership, without which no
 // verb of package models that concerns a room can be called.
 package handlers
@@ -56,7 +56,7 @@ func New(o Options) *App {
 	e.HideBanner = true
 	e.HTTPErrorHandler = a.fail
 	e.IPExtractor = echo.ExtractIPDirect() // the peer itself: X-Forwarded-For is anybody's to write
-	e.Use(a.logged, secured, a.hosted, a.sameOrigin, bounded)
+	e.Use(a.logged, secured, bounded, a.hosted, a.sameOrigin)
 
 	e.GET("/healthz", a.healthy)
 	e.GET("/readyz", a.ready)
@@ -71,6 +71,7 @@ func New(o Options) *App {
 	anyone.post("/register/confirm", a.confirm)
 	anyone.get("/login", a.loginPage)
 	anyone.post("/login", a.login)
+	anyone.post("/login/passkey", a.askAtLogin)
 	anyone.get("/login/enrol", a.enrolPage)
 	anyone.post("/login/enrol", a.enrol)
 	anyone.get("/reset", a.resetPage)
@@ -86,6 +87,11 @@ func New(o Options) *App {
 	member.post("/account/news", a.dismissNews)
 	member.get("/sudo", a.sudoPage)
 	member.post("/sudo", a.confirmSudo)
+	member.post("/sudo/passkey", a.askAtSudo)
+	member.get(passkeysRoute, a.passkeysPage)
+	member.post(passkeysRoute, a.sudo(passkeysRoute, a.addPasskey))
+	member.post(passkeysRoute+"/new", a.sudo(passkeysRoute, a.offerPasskey))
+	member.post(passkeysRoute+"/:passkey/remove", a.sudo(passkeysRoute, a.removePasskey))
 	member.get("/feed", a.ownFeed)
 	member.get("/rooms", a.roomsPage)
 	member.post("/rooms", a.createRoom)

@@ -45,6 +45,7 @@ type settings struct {
 	scale          int
 	jsonLog        bool
 	fullHashes     bool // passwords cost what they cost in earnest
+	named          bool // people open it as https://localhost instead of by its number
 	hub            feed.Options
 }
 
@@ -115,6 +116,9 @@ func (o *office) start(address string) {
 	o.server.EnableHTTP2 = true
 	o.server.Config.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelDebug)
 	o.server.StartTLS()
+	if o.set.named {
+		o.server.URL = strings.Replace(o.server.URL, "127.0.0.1", "localhost", 1)
+	}
 }
 
 // stop ends the server as main does: streams first.
@@ -152,6 +156,9 @@ func (o *office) visitor() *person {
 	jar, _ := cookiejar.New(nil) // fails for bad options only
 	transport := o.server.Client().Transport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: transport.TLSClientConfig.RootCAs}
+	if o.set.named {
+		transport.TLSClientConfig.ServerName = "example.com" // which the certificate of the tests is for
+	}
 	transport.ForceAttemptHTTP2 = true
 	o.t.Cleanup(transport.CloseIdleConnections)
 	return &person{o: o, password: password, client: &http.Client{

@@ -49,6 +49,7 @@ type limits struct {
 	posts         bucket // by user and room
 	sudo          bucket // by user
 	account       bucket // by user: changes of the own account
+	passkeys      bucket // by address: challenges
 	resets        bucket // by address
 	marks         bucket // by user and room
 	typing        bucket // by user and room
@@ -64,6 +65,7 @@ func newLimits(scale int) limits {
 		posts:         newBucket(10, 10*time.Second, 20, scale),
 		sudo:          newBucket(10, 15*time.Minute, 10, scale),
 		account:       newBucket(30, time.Hour, 10, scale),
+		passkeys:      newBucket(60, 15*time.Minute, 60, scale),
 		resets:        newBucket(30, 15*time.Minute, 30, scale),
 		marks:         newBucket(2, time.Second, 20, scale), // several pages of one person, each once in two seconds
 		typing:        newBucket(1, time.Second, 1, scale),

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"conclave/models"
 )
 
 func TestABodyOfMoreThan64KiBChangesNothing_T62(t *testing.T) { // R52, T62
@@ -159,6 +161,30 @@ func TestNobodyMakesMoreThanTwentyRoomsAnHour_T62(t *testing.T) { // R54, T62
 	}
 	ada.login().post("/rooms", fields{"name": "From another browser"}).want(http.StatusTooManyRequests)
 	grace.post("/rooms", fields{"name": "Mine"}).want(http.StatusSeeOther)
+}
+
+func TestNobodyOwnsMoreThanFiftyRooms_T62(t *testing.T) { // R54: of a thousand
+	t.Parallel()
+	o := openOffice(t)
+	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")
+	adas := models.By{User: o.idOf(ada, ada.createRoom("Room 0"))}
+	made := 1
+	for i := range 999 { // without the limit by the hour
+		if _, err := o.store.CreateRoom(t.Context(), adas, fmt.Sprintf("Room %d", i+1)); err == nil {
+			made++
+		} else if models.KindOf(err) != models.Invalid {
+			t.Fatal(err)
+		}
+	}
+	if made != 50 {
+		t.Errorf("of a thousand rooms %d were made", made)
+	}
+	refused := ada.post("/rooms", fields{"name": "One too many"}).want(422).contains("You own 50 rooms")
+	if got := attr(refused.id("name"), "value"); got != "One too many" {
+		t.Errorf("the name is %q", got)
+	}
+	r := grace.createRoom("Mine")
+	ada.join(r)
 }
 
 func TestOneAddressRegistersSixtyTimesAnHour(t *testing.T) { // R22

@@ -19,6 +19,7 @@ import (
 
 const (
 	formLimit    = 64 << 10 // bytes of a request's body
+	headerLimit  = 16 << 10 // bytes of its headers
 	readDeadline = 60 * time.Second
 	// Long enough for a page over a slow line; the feed sets its own deadline for each write.
 	writeDeadline = 30 * time.Second
@@ -88,15 +89,20 @@ func secured(next echo.HandlerFunc) echo.HandlerFunc {
 // hosted refuses a request for a host name that is not ours, as DNS rebinding makes them.
 func (a *App) hosted(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		host := c.Request().Host
-		if name, _, err := net.SplitHostPort(host); err == nil {
-			host = name
-		}
-		if !a.o.Serves(strings.Trim(host, "[]")) {
+		if !a.o.Serves(hostName(c)) {
 			return echo.NewHTTPError(http.StatusMisdirectedRequest)
 		}
 		return next(c)
 	}
+}
+
+// hostName is the name, or the address, by which the request asks for us.
+func hostName(c echo.Context) string {
+	host := c.Request().Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.Trim(host, "[]")
 }
 
 // sameOrigin lets only our own pages change or read anything. A request that changes something
@@ -121,7 +127,8 @@ func (a *App) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// bounded limits how long a request may take and how much it may carry.
+// bounded limits how long a request may take and how much it may carry. It comes before all that
+// refuses a request: the server reads on in the body of one that was refused.
 func bounded(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		control := http.NewResponseController(c.Response())
@@ -132,12 +139,26 @@ func bounded(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return err
 		}
+		if headerBytes(c.Request()) > headerLimit {
+			return echo.NewHTTPError(http.StatusRequestHeaderFieldsTooLarge)
+		}
 		if c.Request().ContentLength > formLimit {
 			return echo.NewHTTPError(http.StatusRequestEntityTooLarge)
 		}
 		c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, formLimit)
 		return next(c)
 	}
+}
+
+// headerBytes is the size of a request's head as HTTP/1.1 writes it, about.
+func headerBytes(r *http.Request) int {
+	size := len(r.RequestURI)
+	for name, values := range r.Header {
+		for _, value := range values {
+			size += len(name) + len(value) + len(": \r\n")
+		}
+	}
+	return size
 }
 
 // form reads the fields of a posted form; the query of the address is no part of it. A body

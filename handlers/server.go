@@ -23,7 +23,7 @@ func NewServer(o Options) *http.Server {
 		Handler:           New(o),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       120 * time.Second,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    headerLimit + 8<<10, // beyond its own limit net/http answers with a bare line, or under HTTP/2 with none; up to there it is ours that counts
 		HTTP2: &http.HTTP2Config{
 			MaxEncoderHeaderTableSize: 1, // what it remembers to save bytes would be 2 KiB for each who only listens
 			SendPingTimeout:           30 * time.Second,

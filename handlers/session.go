@@ -21,6 +21,7 @@ const (
 	keyCodes      = "codes"       // []string: recovery codes that have not been marked as saved
 	keyCodesUntil = "codes_until" // int64: unix milliseconds after which they are no longer shown
 	keyCodesBack  = "codes_back"  // string: the page that they lead to
+	keyChallenge  = "challenge"   // string: what a passkey is to sign, with what for and until when
 	keyNotice     = "notice"      // string: a sentence for the next page
 )
 

@@ -53,8 +53,17 @@ func (a *App) confirmedWithin(c echo.Context, life time.Duration) bool {
 }
 
 func (a *App) sudoPage(c echo.Context) error {
-	s := views.Sudo{Next: localTarget(c.QueryParam("next"))}
+	s, err := a.sudoFields(c)
+	if err != nil {
+		return err
+	}
+	s.Next = localTarget(c.QueryParam("next"))
 	return a.render(c, http.StatusOK, views.SudoPage(a.shell(c, "Confirm that it is you"), s))
+}
+
+func (a *App) sudoFields(c echo.Context) (s views.Sudo, err error) {
+	s.Passkeys, err = a.hasPasskeys(c)
+	return s, err
 }
 
 // confirmSudo checks both factors again and gives the session a new token.
@@ -65,7 +74,7 @@ func (a *App) confirmSudo(c echo.Context) error {
 	}
 	v, ctx := visitOf(c), c.Request().Context()
 	if err = a.limits.sudo.take(v.user.ID.String()); err == nil {
-		err = a.o.Store.Reauthenticate(ctx, by(c), field("password"), field("code"))
+		err = a.o.Store.Reauthenticate(ctx, by(c), field("password"), field("code"), a.passkeyAnswer(c, forSudo, field("passkey")))
 	}
 	if err != nil {
 		fault, ok := faults(err)
@@ -73,7 +82,11 @@ func (a *App) confirmSudo(c echo.Context) error {
 			return err
 		}
 		retryAfter(c, err)
-		s := views.Sudo{Next: localTarget(field("next")), Error: fault[""]}
+		s, formErr := a.sudoFields(c)
+		if formErr != nil {
+			return formErr
+		}
+		s.Next, s.Error = localTarget(field("next")), fault[""]
 		return a.formAgain(c, status(err), views.SudoPartial(s), views.SudoPage(a.shell(c, "Confirm that it is you"), s))
 	}
 	if err := a.renew(c); err != nil {

@@ -57,6 +57,9 @@ func (t *act) change(by By, user ID, event string, f func(*account) error) error
 	if err != nil {
 		return err
 	}
+	if err := t.dropUnvouched(a); err != nil {
+		return err
+	}
 	if err := f(&a); err != nil {
 		return err
 	}
@@ -73,6 +76,22 @@ func (t *act) change(by By, user ID, event string, f func(*account) error) error
 		return errNotFound
 	}
 	return t.audit(by.audit(eventAccount+event, accountObject(user, a.row.Revision), "done"))
+}
+
+// dropUnvouched deletes recovery codes and passkeys that the profile does not vouch for, before
+// its next revision would: somebody else has put them there, and none of them counts.
+func (t *act) dropUnvouched(a account) error {
+	if !a.codesStand {
+		if _, err := t.exec("DELETE FROM recovery_codes WHERE user_id = ?", a.row.ID); err != nil {
+			return err
+		}
+	}
+	if !a.passkeysStand {
+		if _, err := t.exec("DELETE FROM passkeys WHERE user_id = ?", a.row.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // vouch seals an account's profile for its revision, and what signs the person in with it.

@@ -87,11 +87,11 @@ func TestWhatDestroysIsInTheAuditLog(t *testing.T) {
 	must(t, s.Destroy(ctx, w.member(t, s, w.ada, w.engine)))
 	code, err := totp.GenerateCode(w.secret["ada"], time.Now().Add(30*time.Second))
 	must(t, err)
-	if err := s.Reauthenticate(ctx, By{User: w.ada}, "something else entirely", code); KindOf(err) != Invalid {
+	if err := s.Reauthenticate(ctx, By{User: w.ada}, "something else entirely", code, Answer{}); KindOf(err) != Invalid {
 		t.Errorf("sudo with a wrong password: %v", err)
 	}
-	must(t, s.Reauthenticate(ctx, By{User: w.ada}, passphrase, code))
-	if err := s.Reauthenticate(ctx, By{User: w.ada}, passphrase, code); KindOf(err) != Invalid {
+	must(t, s.Reauthenticate(ctx, By{User: w.ada}, passphrase, code, Answer{}))
+	if err := s.Reauthenticate(ctx, By{User: w.ada}, passphrase, code, Answer{}); KindOf(err) != Invalid {
 		t.Errorf("sudo with a used code: %v", err)
 	}
 	for event, want := range map[string]int{"keys.rotate": 1, "keys.destroy": 1, "room.destroy": 1, "room.create": 2, "room.join": 4, "room.leave": 1, "sudo": 3} {

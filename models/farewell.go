@@ -6,6 +6,8 @@ import (
 	"math"
 
 	"gorm.io/gorm"
+
+	"conclave/models/cipher"
 )
 
 // DeleteAccount takes the doer out of Conclave for good: first out of the rooms, one by one, then,
@@ -68,14 +70,7 @@ func (s *Store) removeOwn(ctx context.Context, m Membership) error {
 		for after = end; len(numbers) > 0; {
 			some := numbers[:min(removeChunk, len(numbers))]
 			numbers = numbers[len(some):]
-			err := s.lane.do(ctx, func(c *change) error {
-				for _, n := range some {
-					if err := c.remove(m, n); err != nil && !errors.Is(err, errDamagedMessage) && !errors.Is(err, errNotFound) {
-						return err
-					}
-				}
-				return nil
-			})
+			err := s.lane.do(ctx, func(c *change) error { return c.takeBack(m, some) })
 			if err != nil {
 				return err
 			}
@@ -84,6 +79,31 @@ func (s *Store) removeOwn(ctx context.Context, m Membership) error {
 			return nil
 		}
 	}
+}
+
+// takeBack removes some of the member's messages, from before the last join too: a room may show
+// them to others, and not to the member.
+func (c *change) takeBack(m Membership, numbers []uint64) error {
+	if _, err := c.s.membership(c.ctx, c.db, m.Room, m.User); err != nil {
+		return err
+	}
+	for _, n := range numbers {
+		found, err := c.s.readMessages(c.ctx, c.db, m.Room, n, n)
+		if err != nil {
+			return err
+		}
+		own := found[n]
+		if own == nil || own.post.Actor != m.User || own.latest.Op == OpDelete {
+			continue
+		}
+		if _, err = c.s.openMessage(c.ctx, c.db, own); err == nil {
+			err = c.blank(m, n)
+		}
+		if err != nil && !errors.Is(err, cipher.ErrAuth) {
+			return err
+		}
+	}
+	return nil
 }
 
 // ownMessages looks through a slice of the room's messages for those of the member that were not

@@ -40,7 +40,7 @@ func TestADeletedAccountLeavesANeutralNameAndNothingElse(t *testing.T) {
 	data, err := m.Sessions().Encode(time.Now().Add(time.Hour), map[string]any{SessionUser: linus.ID.String(), SessionAuth: m.now()})
 	must(t, err)
 	must(t, m.Sessions().Commit("his", data, time.Time{}))
-	m.tamper(1, "INSERT INTO knocks (room_id, user_id, created_ms) VALUES (?, ?, 1)", m.room[:], linus.ID[:])
+	m.tamper(1, "INSERT INTO knocks (room_id, user_id, created_ms, seal) VALUES (?, ?, 1, x'00')", m.room[:], linus.ID[:])
 
 	must(t, m.DeleteAccount(t.Context(), By{User: linus.ID, Session: token}, false))
 
@@ -138,6 +138,23 @@ func TestWhoeverLeavesCanTakeTheirWordsAlong(t *testing.T) {
 	}
 	if n := m.count("SELECT count(*) FROM messages WHERE author = ? AND length(envelope) > 0", m.grace[:]); n != 1 {
 		t.Errorf("%d of her messages are still there", n)
+	}
+}
+
+// A room can keep from somebody who came back what was said before, which may be their own words.
+func TestWordsFromBeforeALastJoinGoToo(t *testing.T) {
+	t.Parallel()
+	m := openMeeting(t)
+	m.say(m.grace, m.room, "From her first time here")
+	must(t, m.Leave(t.Context(), m.member(m.grace, m.room)))
+	must(t, m.SetHistory(t.Context(), m.member(m.ada, m.room), HistorySinceJoin))
+	m.join(m.grace, m.room)
+	if got := m.history(m.grace, m.room); len(got) > 0 {
+		t.Fatalf("she sees %q", got)
+	}
+	must(t, m.DeleteAccount(t.Context(), By{User: m.grace}, true))
+	if got := m.history(m.ada, m.room); !slices.Equal(got, []string{""}) {
+		t.Errorf("what is left: %q", got)
 	}
 }
 

@@ -281,6 +281,11 @@ func TestNobodyWaitsAtARoomThatIsGone(t *testing.T) {
 			if own := p.own(p.zoe); len(own) > 0 {
 				t.Errorf("she waits at %v", own)
 			}
+			var rows int
+			must(t, p.intruder().QueryRow("SELECT count(*) FROM knocks").Scan(&rows))
+			if rows > 0 {
+				t.Errorf("%d rows of it are left", rows)
+			}
 		})
 	}
 }

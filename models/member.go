@@ -251,14 +251,14 @@ const (
 
 // addMember stores the row for an entry that begins a membership. A row that was there already
 // was not confirmed by the log, and is replaced. Somebody whose account has ended since the
-// request began becomes no member.
+// request began, or while waiting to be let in, becomes no member.
 func (c *change) addMember(e *Entry, role Role) error {
 	var able bool
 	if err := c.row("SELECT EXISTS (SELECT 1 FROM users WHERE id = ? AND disabled_ms IS NULL)", e.Target).Scan(&able); err != nil {
 		return err
 	}
 	if !able {
-		return errSignedOut
+		return conflict("This person's account has ended or is disabled.")
 	}
 	err := c.exec(`INSERT INTO memberships (room_id, user_id, role, entry_n, joined_n) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (room_id, user_id) DO UPDATE SET role = excluded.role, entry_n = excluded.entry_n, joined_n = excluded.joined_n`,

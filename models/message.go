@@ -175,6 +175,11 @@ func (c *change) remove(m Membership, n uint64) error {
 	if old.post.Actor != m.User && now.Role == Plain {
 		return &Error{Kind: Denied, Msg: "Only its author, a moderator or the owner can remove a message."}
 	}
+	return c.blank(m, n)
+}
+
+// blank overwrites a message.
+func (c *change) blank(m Membership, n uint64) error {
 	if err := c.exec("UPDATE messages SET envelope = x'' WHERE room_id = ? AND n = ?", m.Room, n); err != nil {
 		return err
 	}

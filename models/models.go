@@ -48,7 +48,7 @@ type Options struct {
 	SessionLifetime time.Duration    // and this long after the sign-in in any case
 	LimitScale      int              // multiplies every count of the limits; 0 is 1
 	AppHost         string           // a word that is no password here
-	LightHashes     bool             // hash passwords with the least memory that is allowed, 19 MiB instead of 64
+	LightHashes     bool             // for tests alone: hash passwords with next to no work
 	Credentials     string           // $CREDENTIALS_DIRECTORY: where a service manager puts the key file; may be empty
 	AcceptRollback  bool             // let history go on from a database older than its anchors, once
 }
@@ -75,6 +75,7 @@ type Store struct {
 	watch     watch
 	alarm     alarm
 	throttle  throttle
+	answered  answered
 	url       atomic.Pointer[string] // where this server is reached; nil: none runs
 	life      context.Context        // until Close; of the background work that the store itself does
 	stop      context.CancelFunc
@@ -101,7 +102,7 @@ func newStore(o Options) *Store {
 	}
 	cost := phcToday
 	if o.LightHashes {
-		cost = phcLight
+		cost = phcTests
 	}
 	s := &Store{o: o, hasher: newHasher(32*o.LimitScale, cost), throttle: throttle{trying: map[string]int{}}}
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only

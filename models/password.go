@@ -102,11 +102,15 @@ type hasher struct {
 	admitted chan struct{} // those at work and those waiting
 	working  chan struct{}
 	today    phc // the parameters of new hashes
+	least    phc // the weakest that are accepted
 	nobody   phc // what verifyNobody compares with
 }
 
-// newHasher lets queue callers wait while two are at work.
+// newHasher lets queue callers wait while two are at work. It accepts what is weaker than phcLeast only where
+// the hashes of today are weaker, which no server's are.
 func newHasher(queue int, today phc) *hasher {
+	least := phcLeast
+	least.memory, least.time = min(least.memory, today.memory), min(least.time, today.time)
 	nobody := today
 	nobody.salt, nobody.sum = make([]byte, phcSalt), make([]byte, phcSum)
 	rand.Read(nobody.sum) // never fails, and no password is known that gives it
@@ -114,6 +118,7 @@ func newHasher(queue int, today phc) *hasher {
 		admitted: make(chan struct{}, 2+queue),
 		working:  make(chan struct{}, 2),
 		today:    today,
+		least:    least,
 		nobody:   nobody,
 	}
 }
@@ -134,7 +139,7 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 // verify says whether password is the one that encoded was made of. Errors: errBusy, ctx's while waiting, or a
 // PHC string that is damaged or outside the parameters ever used.
 func (h *hasher) verify(ctx context.Context, encoded, password string) (bool, error) {
-	p, err := parsePHC(encoded)
+	p, err := h.parse(encoded)
 	if err != nil {
 		return false, err
 	}
@@ -153,7 +158,7 @@ func (h *hasher) verifyNobody(ctx context.Context, password string) error {
 
 // stale says whether encoded should be made anew at the next chance: its parameters are not today's.
 func (h *hasher) stale(encoded string) bool {
-	p, err := parsePHC(encoded)
+	p, err := h.parse(encoded)
 	return err != nil || p.memory != h.today.memory || p.time != h.today.time || p.threads != h.today.threads ||
 		len(p.salt) != phcSalt || len(p.sum) != phcSum
 }
@@ -190,10 +195,12 @@ type phc struct {
 	salt, sum    []byte
 }
 
-// Parameters of new hashes (memory in KiB): the usual ones, and the least that is ever allowed.
+// Parameters (memory in KiB): those of new hashes, the weakest that are accepted, and those of the hashes that
+// tests make by the hundred, which would be guessed at once.
 var (
 	phcToday = phc{memory: 65536, time: 3, threads: 1}
-	phcLight = phc{memory: 19456, time: 2, threads: 1}
+	phcLeast = phc{memory: 19456, time: 2, threads: 1}
+	phcTests = phc{memory: 64, time: 1, threads: 1}
 )
 
 const (
@@ -206,9 +213,9 @@ func (p phc) String() string {
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, p.memory, p.time, p.threads, b64(p.salt), b64(p.sum))
 }
 
-// parsePHC reads what String writes and nothing else. Its bounds keep a planted string from making a hash
+// parse reads what String writes and nothing else. Its bounds keep a planted string from making a hash
 // that is quickly guessed, or one that takes the server's memory.
-func parsePHC(encoded string) (phc, error) {
+func (h *hasher) parse(encoded string) (phc, error) {
 	var p phc
 	var salt, sum string
 	fields := strings.NewReplacer("$", " ", ",", " ").Replace(encoded)
@@ -222,7 +229,7 @@ func parsePHC(encoded string) (phc, error) {
 	switch {
 	case err != nil || p.String() != encoded:
 		return phc{}, errors.New("a stored password hash is damaged")
-	case p.memory < 19456, p.time < 2, p.threads < 1, len(p.salt) < 8, len(p.sum) < 16:
+	case p.memory < h.least.memory, p.time < h.least.time, p.threads < 1, len(p.salt) < 8, len(p.sum) < 16:
 		return phc{}, errors.New("a stored password hash is weaker than any that Conclave makes")
 	case p.memory > 1<<20, p.time > 10, p.threads > 16, len(p.salt) > 64, len(p.sum) > 64:
 		return phc{}, errors.New("a stored password hash would cost more than any that Conclave makes")

@@ -59,6 +59,26 @@ func TestPasswordsAreAcceptedOrRefusedWithASentence_T17(t *testing.T) {
 	}
 }
 
+func TestARefusedPasswordCostsNoHash_T17(t *testing.T) {
+	t.Parallel()
+	a := openArchive(t)
+	a.hasher.working <- struct{}{} // whoever wants to hash now waits
+	a.hasher.working <- struct{}{}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	for _, password := range []string{"quartz fern", "1q2w3e4r5t6y", "marguerite.mmarguerite.m", strings.Repeat("x", 129), strings.Repeat("x", 1<<20), strings.Repeat("\xff", 20)} {
+		_, err := a.Register(ctx, Registration{Username: "marguerite.m", FullName: "Marguerite Moreau", Email: "m@example.org", Password: password})
+		if KindOf(err) != Invalid {
+			t.Errorf("%.30q: %v", password, err)
+		}
+	}
+	cancel() // one that is accepted waits for its hash
+	_, err := a.Register(ctx, Registration{Username: "marguerite.m", FullName: "Marguerite Moreau", Email: "m@example.org", Password: strings.Repeat("🦊", 128)})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a good one: %v", err)
+	}
+}
+
 func TestTheListIsSortedAndEveryLineIsFound(t *testing.T) {
 	lines := strings.Split(strings.TrimSuffix(commonPasswords, "\n"), "\n")
 	if len(lines) != 20_000 || !slices.IsSorted(lines) {
@@ -114,10 +134,10 @@ func TestAForeignHashVerifiesAndIsStale(t *testing.T) {
 func TestAStoredHashOutsideTheBoundsIsAnErrorWithoutWork(t *testing.T) {
 	const salt, sum = "c29tc2FsdHNvbWVzYWx0", "CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 	with := func(parameters string) string { return "$argon2id$v=19$" + parameters + "$" + salt + "$" + sum }
-	if _, err := parsePHC(with("m=19456,t=2,p=1")); err != nil {
+	h := newHasher(0, phcToday)
+	if _, err := h.parse(with("m=19456,t=2,p=1")); err != nil {
 		t.Errorf("the weakest allowed: %v", err)
 	}
-	h := newHasher(0, phcToday)
 	h.working <- struct{}{} // whoever wants to hash now waits until the test times out
 	h.working <- struct{}{}
 	for name, encoded := range map[string]string{

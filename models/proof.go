@@ -419,6 +419,7 @@ const (
 	faultMember  = "member"  // a membership that the log does not know
 	faultSetting = "setting" // what newcomers see is not what the log says
 	faultProfile = "profile"
+	faultPasskey = "passkey"
 	faultSession = "session"
 	faultAudit   = "audit"
 	faultToken   = "token"

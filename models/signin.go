@@ -19,6 +19,7 @@ import (
 type SignIn struct {
 	Username, Password string
 	Code               string // of the authenticator, or a recovery code
+	Passkey            Answer // in place of the code; its zero for none
 	Device             string // the cookie of a browser that somebody has signed in from before; empty for none
 }
 
@@ -35,14 +36,14 @@ type Arrival struct {
 }
 
 var (
-	errSignIn = &Error{Kind: Invalid, Msg: "User name, password and code do not fit together. Check all three; each code works once, so wait for the next one."}
+	errSignIn = &Error{Kind: Invalid, Msg: "User name, password and code or passkey do not fit together. Check all three; each code works once, so wait for the next one."}
 	errLocked = &Error{Kind: Invalid, Msg: "Too many attempts in a row have failed for this user name. What opens it now is one of the recovery codes together with the password, a browser in which its owner has logged in before, or whoever runs this server."}
 )
 
 // Authenticate checks the user name, the password and a second factor, all together: whichever is
 // wrong, the answer is the same, after the same work. The second factor is a current code of the
-// authenticator, or a recovery code, which is used up and reported, because it is good for a new
-// enrolment only. Where too many have failed it is Limited, and nothing is checked; Busy when too
+// authenticator, a passkey's signature, or a recovery code, which is used up and reported, because
+// it is good for a new enrolment only. Where too many have failed it is Limited, and nothing is checked; Busy when too
 // many are at it.
 func (s *Store) Authenticate(ctx context.Context, by By, in SignIn) (Arrival, error) {
 	in.Username = strings.ToLower(strings.TrimSpace(in.Username))
@@ -51,6 +52,7 @@ func (s *Store) Authenticate(ctx context.Context, by By, in SignIn) (Arrival, er
 		return Arrival{}, err
 	}
 	defer s.throttle.end(y.counters)
+	in.Passkey = s.once(in.Passkey)
 	for range 3 {
 		arrival, err := s.judge(ctx, y, in)
 		if !errors.Is(err, errMoved) { // else the account was changed meanwhile: it is looked at again
@@ -120,7 +122,7 @@ func (s *Store) judge(ctx context.Context, y attempt, in SignIn) (Arrival, error
 		return Arrival{}, busy(err) // nothing was judged, and nothing counts
 	}
 	ctx = context.WithoutCancel(ctx) // from here on it counts, even when the person goes away
-	second := s.secondFactor(in, c)
+	second := s.secondFactor(y.by, in, c)
 	right = right && c.known
 	if !right || c.account.disabled() || second == nil || y.locked && !second.recovery {
 		return Arrival{}, s.refuse(ctx, y, right && second == nil)
@@ -144,6 +146,7 @@ type claim struct {
 	known   bool // there is such an account, and it is what was written
 	account account
 	spare   []byte // the stored hash of the recovery code that was sent; nil when it is none
+	keys    []passkey
 
 	last     number
 	lastFrom string
@@ -167,6 +170,9 @@ func (s *Store) claim(ctx context.Context, in SignIn) (c claim, err error) {
 		c.account, err = s.openAccount(ctx, db, c.row)
 		if errors.Is(err, cipher.ErrAuth) {
 			damage, err = err, nil
+		}
+		if err == nil && c.account.passkeysStand {
+			c.keys, err = s.readPasskeys(ctx, db, c.row.ID)
 		}
 		return err
 	})
@@ -198,17 +204,20 @@ type factor struct {
 
 // secondFactor returns the second factor that fits, nil when none does. It does the same work for
 // somebody unknown.
-func (s *Store) secondFactor(in SignIn, c claim) *factor {
+func (s *Store) secondFactor(by By, in SignIn, c claim) *factor {
 	secret, err := s.service.OpenTOTP(c.row.ID, c.row.TOTP)
 	if err != nil {
 		secret = make([]byte, otpSecretSize)
 	}
 	step, fits := matchStep(secret, spaceless(in.Code), s.o.Now(), c.row.TOTPLastStep)
+	key := s.matchPasskey(by, c.row.ID, c.keys, in.Passkey)
 	switch {
 	case !c.known || err != nil:
 		return nil
 	case fits:
 		return &factor{use: func(t *act, _ By) error { return t.acceptStep(c.row.ID, step) }}
+	case key != nil:
+		return &factor{use: func(t *act, _ By) error { return t.acceptSignature(c.row.ID, key) }}
 	case c.spare != nil && c.account.codesStand:
 		return &factor{recovery: true, use: func(t *act, by By) error { return t.spendCode(by, c.row.ID, c.spare) }}
 	}

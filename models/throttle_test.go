@@ -313,19 +313,19 @@ func TestAStolenSessionGuessesNoFasterThanAStranger(t *testing.T) { // R33
 	ada, secret, _ := a.registered(Registration{Username: "ada", FullName: "Ada Lovelace", Email: "ada@example.org", Password: goodPassword})
 	by := By{User: ada.ID}
 	for _, wait := range []time.Duration{0, 0, 0, 0, 30, 60, 0} { // seconds; then it is two minutes
-		if err := a.Reauthenticate(t.Context(), by, goodPassword, "000000"); KindOf(err) != Invalid {
+		if err := a.Reauthenticate(t.Context(), by, goodPassword, "000000", Answer{}); KindOf(err) != Invalid {
 			t.Fatal(err)
 		}
 		a.ahead.Add(int64(wait * time.Second))
 	}
 	code := a.codeNow(secret)
-	if err := a.Reauthenticate(t.Context(), by, goodPassword, code); KindOf(err) != Limited {
+	if err := a.Reauthenticate(t.Context(), by, goodPassword, code, Answer{}); KindOf(err) != Limited {
 		t.Errorf("after five failures: %v", err)
 	}
 	if _, err := a.Authenticate(t.Context(), By{}, SignIn{Username: "ada", Password: goodPassword, Code: code}); err != nil {
 		t.Errorf("the login waits for it: %v", err)
 	}
-	if err := a.Reauthenticate(t.Context(), by, goodPassword, a.codeNow(secret)); err != nil {
+	if err := a.Reauthenticate(t.Context(), by, goodPassword, a.codeNow(secret), Answer{}); err != nil {
 		t.Errorf("after a login: %v", err)
 	}
 }

@@ -63,9 +63,9 @@ type userRow struct {
 
 func (userRow) TableName() string { return "users" }
 
-// Reauthenticate checks password and code of somebody who is signed in, before something that
-// a stolen session must not do. The code is used up; a recovery code is none here.
-func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string) error {
+// Reauthenticate checks password and second factor of somebody who is signed in, before something
+// that a stolen session must not do. The code is used up; a recovery code is none here.
+func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string, passkey Answer) error {
 	user := by.User
 	var row userRow
 	if err := s.read.WithContext(ctx).Take(&row, "id = ? AND disabled_ms IS NULL", user).Error; err != nil {
@@ -87,14 +87,27 @@ func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string
 		return errReauthenticate
 	}
 	step, fits := matchStep(secret, spaceless(code), s.o.Now(), row.TOTPLastStep)
-	if !right || !fits || s.act(context.WithoutCancel(ctx), func(t *act) error { return t.acceptStep(user, step) }) != nil {
+	key, err := s.signed(ctx, by, passkey)
+	if err != nil {
+		return err
+	}
+	if !right || !fits && key == nil {
+		return errReauthenticate
+	}
+	err = s.act(context.WithoutCancel(ctx), func(t *act) error {
+		if fits {
+			return t.acceptStep(user, step)
+		}
+		return t.acceptSignature(user, key)
+	})
+	if err != nil {
 		return errReauthenticate
 	}
 	outcome = "done"
 	return nil
 }
 
-var errReauthenticate = &Error{Kind: Invalid, Msg: "Password and code do not fit together. Check both; each code works once, so wait for the next one."}
+var errReauthenticate = &Error{Kind: Invalid, Msg: "Password and code or passkey do not fit together. Check both; each code works once, so wait for the next one."}
 
 func (s *Store) rehash(ctx context.Context, by By, row userRow, password string) error {
 	phc, err := s.service.OpenPassword(row.ID, row.Password)

@@ -161,6 +161,7 @@ type Login struct {
 	Next         string // where to go afterwards; empty for the rooms
 	Error        string
 	Registration string // as in Register
+	Passkeys     bool   // one can stand in for the code
 }
 
 // Join is the page behind an invitation link. The code itself stands after the # of its
@@ -283,8 +284,26 @@ type Members struct {
 
 // Sudo asks for password and code again before something that destroys.
 type Sudo struct {
-	Next  string // where it leads afterwards
-	Error string
+	Next     string // where it leads afterwards
+	Error    string
+	Passkeys bool // one can stand in for the code
+}
+
+// Passkeys is the page about a person's passkeys.
+type Passkeys struct {
+	List      []Passkey
+	Site      string // the name under which the page is open; empty when there can be no passkeys
+	Confirmed bool   // password and second factor were given a moment ago
+	Harmed    bool   // the passkeys failed verification: none of them counts
+	Name      Field  // the form that adds one
+	Error     string
+}
+
+// Passkey is one in that list.
+type Passkey struct {
+	ID, Name      string
+	Site          string // the name under which alone it works
+	Created, Used time.Time
 }
 
 // Reset sets a new password with the code of a link.

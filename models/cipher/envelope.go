@@ -28,6 +28,7 @@ const (
 	KindSecret   Kind = 5  // a wrapped secret, under the Master
 	KindPassword Kind = 6  // a password hash, under the Service
 	KindCode     Kind = 7  // the code of a room, under the Service
+	KindPasskey  Kind = 8  // a user's passkey, under the Service
 	KindProfile  Kind = 9  // a user's profile, under the Service
 	KindSession  Kind = 10 // a session's data, under the Service
 )

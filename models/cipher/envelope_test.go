@@ -63,6 +63,9 @@ func oneOfEach(t *testing.T, k keys) []sealed {
 	totp := func(s *Service, user ID) opener {
 		return func(e []byte) (string, error) { return text(s.OpenTOTP(user, e)) }
 	}
+	passkey := func(s *Service, user, id ID) opener {
+		return func(e []byte) (string, error) { return text(s.OpenPasskey(user, id, e)) }
+	}
 	code := func(s *Service, room ID, n uint64) opener {
 		return func(e []byte) (string, error) { return s.OpenRoomCode(room, n, e) }
 	}
@@ -124,6 +127,9 @@ func oneOfEach(t *testing.T, k keys) []sealed {
 		}},
 		{"TOTP", "12345678901234567890", k.service.SealTOTP(ada, []byte("12345678901234567890")), totp(k.service, ada), map[string]opener{
 			"service": totp(k.otherService, ada), "user": totp(k.service, grace),
+		}},
+		{"passkey", "{}", k.service.SealPasskey(ada, bronze, []byte("{}")), passkey(k.service, ada, bronze), map[string]opener{
+			"service": passkey(k.otherService, ada, bronze), "user": passkey(k.service, grace, bronze), "id": passkey(k.service, ada, silver),
 		}},
 		{"room code", "0123456789ABCDEF", k.service.SealRoomCode(lab, 1, "0123456789ABCDEF"), code(k.service, lab, 1), map[string]opener{
 			"service": code(k.otherService, lab, 1), "room": code(k.service, attic, 1), "n": code(k.service, lab, 2),

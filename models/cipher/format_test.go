@@ -105,6 +105,9 @@ func TestTheWorkedExampleOfTheFormatIsTrue(t *testing.T) {
 	opens("profile", "Ada Lovelace", func(e []byte) ([]byte, error) { return service.OpenProfile(user, 4, e) })
 	opens("password", "$argon2id$v=19$...", func(e []byte) ([]byte, error) { return service.OpenPassword(user, e) })
 	opens("totp", "12345678901234567890", func(e []byte) ([]byte, error) { return service.OpenTOTP(user, e) })
+	opens("passkey", "{}", func(e []byte) ([]byte, error) {
+		return service.OpenPasskey(user, ID(value("passkey_id")), e)
+	})
 	opens("code", "0123456789ABCDEF", func(e []byte) ([]byte, error) {
 		code, err := service.OpenRoomCode(room, 1, e)
 		return []byte(code), err

@@ -192,6 +192,17 @@ func (s *Service) OpenTOTP(user ID, envelope []byte) ([]byte, error) {
 	return s.field.open(place{kind: KindTOTP, epoch: generation, owner: user}, envelope)
 }
 
+// SealPasskey seals what is kept of a passkey of a user, which has an id of
+// its own.
+func (s *Service) SealPasskey(user, passkey ID, credential []byte) []byte {
+	return s.field.seal(place{kind: KindPasskey, epoch: generation, object: passkey, owner: user}, credential)
+}
+
+// OpenPasskey is the reverse of SealPasskey.
+func (s *Service) OpenPasskey(user, passkey ID, envelope []byte) ([]byte, error) {
+	return s.field.open(place{kind: KindPasskey, epoch: generation, object: passkey, owner: user}, envelope)
+}
+
 // SealRoomCode seals the code by which one joins a room; n is the number of
 // the log entry that set it.
 func (s *Service) SealRoomCode(room ID, n uint64, code string) []byte {
