@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -26,6 +27,12 @@ func inWords(page []AuditEntry) (list []string) {
 	return list
 }
 
+// hands are those of a clock that a test turns.
+type hands struct{ at atomic.Int64 }
+
+func (h *hands) set(at time.Time) { h.at.Store(at.UnixMilli()) }
+func (h *hands) read() time.Time  { return time.UnixMilli(h.at.Load()).UTC() }
+
 // leaf turns all pages, most entries each.
 func leaf(t *testing.T, s *Store, f AuditFilter, most int) (all []AuditEntry) {
 	t.Helper()
@@ -46,20 +53,21 @@ func leaf(t *testing.T, s *Store, f AuditFilter, most int) (all []AuditEntry) {
 func TestThePagesOfTheAuditLogShowEachEventOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	now := time.Now().Add(-3 * 24 * time.Hour)
+	var now hands
+	now.set(time.Now().Add(-3 * 24 * time.Hour))
 	o := options(w.dir)
-	o.Now = func() time.Time { return now }
+	o.Now = now.read
 	s, err := Open(o)
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	for i := range 40 {
-		now = now.Add(90 * time.Minute)
+		now.set(now.read().Add(90 * time.Minute))
 		s.record(Audit{Event: []string{"login.ok", "login.fail", "login.code", "session.end", "keys.rotate"}[i%5], Actor: []ID{w.ada, w.grace, {}}[i%3], Address: "192.0.2.7", Outcome: "done"})
 	}
 	s.record(Audit{Event: "login.fail", Address: "192.0.2.7", Object: w.ada.String(), Outcome: "refused"})
 	s.record(Audit{Event: "account.disable", Actor: w.grace, Object: accountObject(w.ada, 1), Outcome: "done"})
 
-	day := now.Truncate(24 * time.Hour)
+	day := now.read().Truncate(24 * time.Hour)
 	for name, f := range map[string]AuditFilter{
 		"all":                   {},
 		"an event":              {Events: []string{"login.fail"}},
@@ -250,9 +258,10 @@ func TestAnAuditWriteThatFailsIsLogged(t *testing.T) {
 func TestWhatHappensIsCountedByTheDay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	now := time.Now().UTC().Truncate(24 * time.Hour).Add(24*time.Hour - time.Minute) // the end of the day that the world was made on
+	var now hands
+	now.set(time.Now().UTC().Truncate(24 * time.Hour).Add(24*time.Hour - time.Minute)) // the end of the day that the world was made on
 	o := options(w.dir)
-	o.Now = func() time.Time { return now }
+	o.Now = now.read
 	start := func() *Store {
 		s, err := Open(o)
 		must(t, err)
@@ -280,7 +289,7 @@ func TestWhatHappensIsCountedByTheDay(t *testing.T) {
 	must(t, late.run(ctx, s.readPool()))
 	var all int
 	must(t, s.readPool().QueryRow("SELECT count(*) FROM room_log WHERE room_id = ? AND op = 7", w.engine).Scan(&all))
-	if walked := late.days[now.UnixMilli()/dayMS]; walked != all-3 {
+	if walked := late.days[now.read().UnixMilli()/dayMS]; walked != all-3 {
 		t.Errorf("the walk counts %d of %d posts, of which 3 were counted when they were written", walked, all)
 	}
 	for _, e := range []string{"login.ok", "login.ok", "login.fail", "login.code", "login.wait"} {
@@ -291,17 +300,17 @@ func TestWhatHappensIsCountedByTheDay(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	must(t, s.Close())
-	now = now.Add(time.Second)
+	now.set(now.read().Add(time.Second))
 	s = start()
 	if got := today(s); got != want {
 		t.Errorf("after a restart %+v, want %+v", got, want)
 	}
-	now = now.Add(24 * time.Hour)
+	now.set(now.read().Add(24 * time.Hour))
 	days, _ := s.Days()
 	if days[tallyDays-2] != want || days[tallyDays-1].Posts != 0 {
 		t.Errorf("the next day %+v", days[tallyDays-2:])
 	}
-	now = now.Add(tallyDays * 24 * time.Hour)
+	now.set(now.read().Add(tallyDays * 24 * time.Hour))
 	if days, _ := s.Days(); days[0].Posts != 0 {
 		t.Errorf("a month later %+v", days[0])
 	}
