@@ -605,7 +605,7 @@ func ownKnock(k OwnKnock) templ.Component {
 			templ_7745c5c3_Var24 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 44, "<li class=\"room-card broken\"><h2>A room where you knocked</h2><p>The owner has to let you in; the room then appears here by itself.</p><p class=\"hint\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 44, "<li class=\"room-card broken\"><h2>A room where you knocked</h2><p>The owner has to let you in. Then the room appears here.</p><p class=\"hint\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
