@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -47,19 +48,20 @@ func TestThePagesOfTheAuditLogShowEachEventOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	now := time.Now().Add(-3 * 24 * time.Hour)
+	var ahead atomic.Int64 // the walk after the start looks at the time too
 	o := options(w.dir)
-	o.Now = func() time.Time { return now }
+	o.Now = func() time.Time { return now.Add(time.Duration(ahead.Load())) }
 	s, err := Open(o)
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	for i := range 40 {
-		now = now.Add(90 * time.Minute)
+		ahead.Add(int64(90 * time.Minute))
 		s.record(Audit{Event: []string{"login.ok", "login.fail", "login.code", "session.end", "keys.rotate"}[i%5], Actor: []ID{w.ada, w.grace, {}}[i%3], Address: "192.0.2.7", Outcome: "done"})
 	}
 	s.record(Audit{Event: "login.fail", Address: "192.0.2.7", Object: w.ada.String(), Outcome: "refused"})
 	s.record(Audit{Event: "account.disable", Actor: w.grace, Object: accountObject(w.ada, 1), Outcome: "done"})
 
-	day := now.Truncate(24 * time.Hour)
+	day := o.Now().Truncate(24 * time.Hour)
 	for name, f := range map[string]AuditFilter{
 		"all":                   {},
 		"an event":              {Events: []string{"login.fail"}},
@@ -251,8 +253,9 @@ func TestWhatHappensIsCountedByTheDay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	now := time.Now().UTC().Truncate(24 * time.Hour).Add(24*time.Hour - time.Minute) // the end of the day that the world was made on
+	var ahead atomic.Int64                                                           // the walk after the start looks at the time too
 	o := options(w.dir)
-	o.Now = func() time.Time { return now }
+	o.Now = func() time.Time { return now.Add(time.Duration(ahead.Load())) }
 	start := func() *Store {
 		s, err := Open(o)
 		must(t, err)
@@ -284,17 +287,17 @@ func TestWhatHappensIsCountedByTheDay(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	must(t, s.Close())
-	now = now.Add(time.Second)
+	ahead.Add(int64(time.Second))
 	s = start()
 	if got := today(s); got != want {
 		t.Errorf("after a restart %+v, want %+v", got, want)
 	}
-	now = now.Add(24 * time.Hour)
+	ahead.Add(int64(24 * time.Hour))
 	days, _ := s.Days()
 	if days[tallyDays-2] != want || days[tallyDays-1].Posts != 0 {
 		t.Errorf("the next day %+v", days[tallyDays-2:])
 	}
-	now = now.Add(tallyDays * 24 * time.Hour)
+	ahead.Add(int64(tallyDays * 24 * time.Hour))
 	if days, _ := s.Days(); days[0].Posts != 0 {
 		t.Errorf("a month later %+v", days[0])
 	}
