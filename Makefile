@@ -67,7 +67,7 @@ export CONCLAVE_REQUIRE_BROWSER := 1
 
 # All packages, two at a time, under the race detector. The program that the tests of main start is built as it ships.
 suite:
-	go test -race -vet=off -parallel 3 -skip Browser ./...
+	go test -race -vet=off -skip Browser ./...
 
 # The browser gets the machine to itself: what it does is timed by people's patience.
 browser:

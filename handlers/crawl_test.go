@@ -308,7 +308,7 @@ func TestASessionFromARecoveryCodeOpensNoAddress_T10(t *testing.T) { // R15
 				form = f
 			}
 			for _, path := range o.paths(method, values) {
-				if strings.HasPrefix(path, "/login") || path == "/logout" || strings.HasPrefix(path, "/register") {
+				if strings.HasPrefix(path, "/login") || path == "/logout" || path == "/register" || path == "/register/confirm" {
 					continue // anybody's, and they begin something new
 				}
 				anonymous := nobody.peek(method, path, form)
