@@ -44,6 +44,7 @@ func TestLeavingConclave(t *testing.T) {
 	o.visitor().post("/login", grace.credentials(grace.code())).want(422)
 	o.visitor().post("/login", grace.credentials(grace.recovery[0])).want(422)
 	o.restart()
+	ada.reconnect()
 	ada.get(r.path("")).want(200).contains("Former member")
 	again := o.register("grace", "Grace Kelly")
 	again.get("/rooms").want(200).contains("You are in no room yet")
