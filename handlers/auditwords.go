@@ -13,8 +13,8 @@ var auditKinds = []struct {
 	name   string
 	events [][2]string
 }{
-	{"Signing in", [][2]string{
-		{"login.ok", "Signed in"}, {"login.fail", "Sign-in refused"}, {"login.code", "Sign-in refused: right password, wrong code"}, {"login.wait", "Has to wait before the next try"},
+	{"Logging in", [][2]string{
+		{"login.ok", "Logged in"}, {"login.fail", "Login refused"}, {"login.code", "Login refused: right password, wrong code"}, {"login.wait", "Has to wait before the next try"},
 		{"sudo", "Gave password and code again"}, {"attempts.lift", "Ended the wait of an account"}, {"passkey.clone", "A passkey may have been copied"},
 	}},
 	{"Accounts", [][2]string{
