@@ -37,7 +37,7 @@ var auditKinds = []struct {
 	}},
 	{"Integrity", [][2]string{
 		{"integrity.log", "A room's log is damaged"}, {"integrity.message", "A message is damaged"}, {"integrity.key", "A room's key, name or code is damaged"},
-		{"integrity.member", "A membership was not believed"}, {"integrity.profile", "An account was changed from outside"}, {"integrity.session", "A session was not believed"},
+		{"integrity.member", "A membership was not believed"}, {"integrity.profile", "An account was changed from outside"}, {"integrity.session", "A session was not believed"}, {"integrity.passkey", "A passkey was not believed"},
 		{"integrity.passkey", "Passkeys were not believed"},
 		{"integrity.audit", "The audit log is damaged"}, {"rollback.accepted", "An older database was accepted"}, {"alarm.codes", "Many wrong room codes"},
 	}},
@@ -156,7 +156,7 @@ func auditObject(e models.AuditEntry) string {
 			if len(words) > 1 {
 				return "room " + short + ", n " + words[1]
 			}
-		case "profile", "session":
+		case "profile", "session", "passkey":
 			return "account " + short
 		}
 	}

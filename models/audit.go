@@ -59,7 +59,7 @@ type By struct {
 //
 // Integrity. Nobody is the actor.
 //
-//	integrity.log  message  key  member  profile  session  audit   object: "room n", the user, or
+//	integrity.log  message  key  member  profile  session  passkey  audit   object: "room n", the user, or
 //	                                                "entry n" of this log; outcome: what is wrong
 //	rollback.accepted  the operator let history go on from an older database; object: the room, zeros for this log
 //	alarm.codes        many wrong room codes in an hour; outcome: how many; the address is that of the last
