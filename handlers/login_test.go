@@ -208,7 +208,17 @@ func TestSomebodyUnknownCostsTheServerTheSameWork(t *testing.T) { // R19
 		"an impossible password": {"username": "ada", "password": strings.Repeat("x", 1000), "code": "000000"},
 	}
 	best := map[string]time.Duration{}
-	for range 3 { // in turns, so that a slow moment of this machine hits all
+	ratio := func(what string) float64 { return float64(best[what]) / float64(best["a known name"]) }
+	alike := func() bool {
+		for what := range best {
+			if ratio(what) < 0.4 || ratio(what) > 2.5 {
+				return false
+			}
+		}
+		return true
+	}
+	// In turns, so that a slow moment of this machine hits all, and once more when it did not.
+	for round := 0; round < 2 || round < 8 && !alike(); round++ {
 		for what, f := range tries {
 			o.clock.advance(17 * time.Minute) // nobody has to wait
 			p := o.visitor()
@@ -221,7 +231,7 @@ func TestSomebodyUnknownCostsTheServerTheSameWork(t *testing.T) { // R19
 		}
 	}
 	for what, took := range best {
-		if ratio := float64(took) / float64(best["a known name"]); ratio < 0.4 || ratio > 2.5 {
+		if ratio(what) < 0.4 || ratio(what) > 2.5 {
 			t.Errorf("%s takes %v, a known name %v", what, took, best["a known name"])
 		}
 	}
