@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 TOOL := go tool -modfile=tools.mod
 
-.PHONY: run test generate needs format generated reviews modules lint vulnerabilities suite browser
+.PHONY: run test generate needs format generated reviews modules lint vulnerabilities suite crowds browser
 
 run:
 	go run main.go
@@ -14,6 +14,7 @@ run:
 # What reads the code runs beside the tests, of which many only wait.
 test: needs format generated
 	@$(MAKE) --no-print-directory --jobs=2 suite reviews
+	@$(MAKE) --no-print-directory crowds
 	@$(MAKE) --no-print-directory browser
 	@echo "all checks passed"
 
@@ -65,9 +66,14 @@ vulnerabilities:
 # A test without its browser fails here instead of being skipped.
 export CONCLAVE_REQUIRE_BROWSER := 1
 
+# What measures how long people wait beside a crowd needs the machine to itself.
+CROWDS := _T61|AfterARestartAll
+crowds:
+	go test -race -vet=off -parallel 1 ./handlers -run '$(CROWDS)'
+
 # All packages, two at a time, under the race detector. The program that the tests of main start is built as it ships.
 suite:
-	go test -race -vet=off -skip Browser ./...
+	go test -race -vet=off -skip '$(CROWDS)|Browser' ./...
 
 # The browser gets the machine to itself: what it does is timed by people's patience.
 browser:
