@@ -62,7 +62,7 @@ type commands struct {
 		Promote promoteCommand `cmd:"" help:"Make somebody an administrator."`
 		Demote  demoteCommand  `cmd:"" help:"Take that away again."`
 		Disable disableCommand `cmd:"" help:"Sign somebody out everywhere and keep them out."`
-		Enable  enableCommand  `cmd:"" help:"Let somebody in again, also after too many failed sign-ins."`
+		Enable  enableCommand  `cmd:"" help:"Let somebody in again, also after too many failed logins."`
 		Reset   resetCommand   `cmd:"" help:"Print a link with which somebody sets a new password, once, within half an hour."`
 	} `cmd:"" help:"Look after people's accounts."`
 	Backup  backupCommand  `cmd:"" help:"Write the database and its anchors, without keys, into one file."`

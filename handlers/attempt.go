@@ -48,7 +48,7 @@ func (a *App) showAttempts(c echo.Context, status int, problem string) error {
 		return err
 	}
 	t.Recent = auditRows(recent)
-	return a.render(c, status, views.AttemptsPage(a.shell(c, "Sign-ins"), t))
+	return a.render(c, status, views.AttemptsPage(a.shell(c, "Logins"), t))
 }
 
 func (a *App) liftWait(c echo.Context) error {
@@ -67,6 +67,6 @@ func (a *App) liftWait(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, "The wait is lifted: the person can sign in again at once.")
+	a.sessions.Put(c.Request().Context(), keyNotice, "The wait is lifted: the person can log in again at once.")
 	return seeOther(c, "/admin/attempts")
 }

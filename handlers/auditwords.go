@@ -13,8 +13,8 @@ var auditKinds = []struct {
 	name   string
 	events [][2]string
 }{
-	{"Signing in", [][2]string{
-		{"login.ok", "Signed in"}, {"login.fail", "Sign-in refused"}, {"login.code", "Sign-in refused: right password, wrong code"}, {"login.wait", "Has to wait before the next try"},
+	{"Logging in", [][2]string{
+		{"login.ok", "Logged in"}, {"login.fail", "Login refused"}, {"login.code", "Login refused: right password, wrong code"}, {"login.wait", "Has to wait before the next try"},
 		{"sudo", "Gave password and code again"}, {"attempts.lift", "Ended the wait of an account"}, {"passkey.clone", "A passkey may have been copied"},
 	}},
 	{"Accounts", [][2]string{
@@ -37,8 +37,9 @@ var auditKinds = []struct {
 	}},
 	{"Integrity", [][2]string{
 		{"integrity.log", "A room's log is damaged"}, {"integrity.message", "A message is damaged"}, {"integrity.key", "A room's key, name or code is damaged"},
-		{"integrity.member", "A membership was not believed"}, {"integrity.profile", "An account was changed from outside"}, {"integrity.session", "A session was not believed"},
+		{"integrity.member", "A membership was not believed"}, {"integrity.profile", "An account was changed from outside"}, {"integrity.session", "A session was not believed"}, {"integrity.passkey", "A passkey was not believed"},
 		{"integrity.passkey", "Passkeys were not believed"},
+		{"integrity.setting", "A room's setting was not believed"}, {"integrity.token", "A link was not believed"},
 		{"integrity.audit", "The audit log is damaged"}, {"rollback.accepted", "An older database was accepted"}, {"alarm.codes", "Many wrong room codes"},
 	}},
 	{"Server", [][2]string{{"server.start", "Server started"}, {"server.stop", "Server stopped"}, {"audit.export", "Audit log exported"}}},
@@ -152,11 +153,11 @@ func auditObject(e models.AuditEntry) string {
 		return "room " + short
 	case "integrity":
 		switch rest {
-		case "log", "message", "key", "member":
+		case "log", "message", "key", "member", "setting":
 			if len(words) > 1 {
 				return "room " + short + ", n " + words[1]
 			}
-		case "profile", "session":
+		case "profile", "session", "passkey":
 			return "account " + short
 		}
 	}

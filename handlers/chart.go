@@ -15,7 +15,7 @@ func postsChart(days []models.Day, counted bool) views.Chart {
 
 // loginsChart shows how many people signed in each day, and how many times somebody was refused.
 func loginsChart(days []models.Day, counted bool) views.Chart {
-	return chart("logins", "Sign-ins a day", []string{"Signed in", "Refused"}, days, counted, func(d models.Day) []int { return []int{d.Logins, d.Refused} })
+	return chart("logins", "Logins a day", []string{"Logged in", "Refused"}, days, counted, func(d models.Day) []int { return []int{d.Logins, d.Refused} })
 }
 
 // chart draws one curve for each name into a field of 290 by 100: a day is 10 wide with thirty of

@@ -111,7 +111,7 @@ func TestAConfirmationGivesANewSessionAndItsStreamsComeBack(t *testing.T) { // R
 	for _, l := range streams {
 		for _, e := range l.ends(5 * time.Second) {
 			if e.name == "session-end" {
-				t.Error("a page is told to leave, although its person stays signed in")
+				t.Error("a page is told to leave, although its person stays logged in")
 			}
 		}
 	}

@@ -48,7 +48,7 @@ func TestTheListOfSessionsNamesThemAndHoldsNoToken(t *testing.T) { // R29
 	here := ada.loginWith(chromeOnLinux)
 	page := here.get("/account/sessions").want(200)
 	said, ends := here.sessions()
-	if len(said) != 4 || !strings.HasPrefix(said[0], "Chrome on Linux this one") || !strings.Contains(said[0], "127.0.0.1, signed in") || ends[0] != "" {
+	if len(said) != 4 || !strings.HasPrefix(said[0], "Chrome on Linux this one") || !strings.Contains(said[0], "127.0.0.1, logged in") || ends[0] != "" {
 		t.Fatalf("the list says %q, %q", said, ends)
 	}
 	all := strings.Join(said, "\n")
@@ -66,10 +66,10 @@ func TestTheListOfSessionsNamesThemAndHoldsNoToken(t *testing.T) { // R29
 		}
 	}
 	if got := strings.Join(strings.Fields(text(page.id("sign-in-before"))), " "); !strings.Contains(got, "127.0.0.1") {
-		t.Errorf("of the sign-in before it says %q", got)
+		t.Errorf("of the login before it says %q", got)
 	}
 	if len(elements(ada.get("/account/sessions").want(200).doc(), func(n *html.Node) bool { return attr(n, "id") == "sign-in-before" })) > 0 {
-		t.Error("the first session knows of a sign-in before")
+		t.Error("the first session knows of a login before")
 	}
 	// what is over is not listed
 	phone.post("/logout", nil).wantRedirect("/login")

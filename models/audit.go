@@ -59,7 +59,8 @@ type By struct {
 //
 // Integrity. Nobody is the actor.
 //
-//	integrity.log  message  key  member  profile  session  audit   object: "room n", the user, or
+//	integrity.log  message  key  member  setting    object: "room n"
+//	integrity.profile  session  passkey  token  audit    object: the user, half of a keyed hash, or
 //	                                                "entry n" of this log; outcome: what is wrong
 //	rollback.accepted  the operator let history go on from an older database; object: the room, zeros for this log
 //	alarm.codes        many wrong room codes in an hour; outcome: how many; the address is that of the last

@@ -183,7 +183,7 @@ func TestTheLastAdministratorStaysWhileThereIsAnybodyElse(t *testing.T) {
 	}
 	refused("Grace is not one")
 	admin(grace, true, 1)
-	refused("Grace may not sign in")
+	refused("Grace may not log in")
 	admin(grace, true, 0)
 	must(t, a.MayDelete(t.Context(), ada))
 	must(t, a.DeleteAccount(t.Context(), By{User: grace}, false))
@@ -203,7 +203,7 @@ func TestADeletionThatWasCutShortCanBeDoneAgain(t *testing.T) {
 	must(t, m.Leave(t.Context(), m.member(linus.ID, m.room)))
 	m.reopen()
 	if _, err := m.Authenticate(t.Context(), By{}, SignIn{Username: "linus", Password: goodPassword, Code: codeOf(t, secret, 1)}); err != nil {
-		t.Fatalf("he cannot sign in to do it again: %v", err)
+		t.Fatalf("he cannot log in to do it again: %v", err)
 	}
 	must(t, m.DeleteAccount(t.Context(), by, true))
 	if _, err := m.Member(t.Context(), by, second.String()); KindOf(err) != NotFound {

@@ -32,7 +32,7 @@ func TestAnAccountThatIsPutBackIsNoAccount(t *testing.T) {
 	}
 	m.restore("users", old)
 	if u, err := m.User(t.Context(), m.grace); KindOf(err) != SignedOut {
-		t.Errorf("somebody is signed in as %q: %v", u.FullName, err)
+		t.Errorf("somebody is logged in as %q: %v", u.FullName, err)
 	}
 	if v, err := m.View(t.Context(), m.member(m.ada, m.room)); err != nil || v.People[1].FullName != "Unknown person" {
 		t.Errorf("the room shows %q: %v", v.People[1].FullName, err)

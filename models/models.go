@@ -13,8 +13,11 @@
 // What was read is kept with the state of the database that it was read in, and with the bytes
 // that it was verified from (kept.go); nothing is believed for having been read once.
 //
-// A person becomes a user in two steps, Register and Confirm (user.go), signs in through
-// Authenticate, and stays signed in through a session row (session.go).
+// A person becomes a user in two steps, Register and Confirm (register.go), logs in through
+// Authenticate (signin.go), which waits after failures (throttle.go), and stays so through a
+// session row (session.go). An account has revisions, each of which vouches for all that logs
+// the person in (account.go); the audit log names the latest, and no row that says otherwise is
+// believed (ledger.go).
 package models
 
 import (

@@ -59,7 +59,7 @@ func (s *Store) Enable(ctx context.Context, by By, user ID) error {
 	return s.operate(ctx, by, user, "enable", func(t *act, a *account) error {
 		failures, err := t.unlock(user)
 		if err == nil && !a.disabled() && failures == 0 {
-			err = conflict("%s is not disabled, and no failed sign-in makes anybody wait there.", a.profile.Username)
+			err = conflict("%s is not disabled, and no failed login makes anybody wait there.", a.profile.Username)
 		}
 		a.profile.DisabledMS = 0
 		return err

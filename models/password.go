@@ -95,7 +95,7 @@ func isRepetition(password, word string) bool {
 }
 
 // errBusy means that the hasher's queue is full: nothing was judged, and a retry in two seconds may do.
-var errBusy = errors.New("too many sign-ins at once")
+var errBusy = errors.New("too many logins at once")
 
 // A hasher makes and checks password hashes, two at a time.
 type hasher struct {

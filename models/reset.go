@@ -24,7 +24,7 @@ var errBadReset = &Error{Kind: Invalid, Field: "token", Msg: "This link has been
 func (s *Store) ResetToken(ctx context.Context, by By, user ID) (text string, err error) {
 	err = s.operate(ctx, by, user, "reset-link", func(t *act, a *account) error {
 		if a.disabled() {
-			return conflict("%s is disabled and could not sign in with a new password. Enable the account first.", a.profile.Username)
+			return conflict("%s is disabled and could not log in with a new password. Enable the account first.", a.profile.Username)
 		}
 		if _, err := t.exec("DELETE FROM tokens WHERE purpose = ? AND user_id = ?", string(forReset), user); err != nil {
 			return err

@@ -335,7 +335,7 @@ func (s *Store) passwordFits(ctx context.Context, row userRow, known bool, passw
 
 func busy(err error) error {
 	if errors.Is(err, errBusy) {
-		return &Error{Kind: Busy, Msg: "Too many people are signing in at this moment. Wait a few seconds and send the form again.", Wait: 2 * time.Second}
+		return &Error{Kind: Busy, Msg: "Too many people are logging in at this moment. Wait a few seconds and send the form again.", Wait: 2 * time.Second}
 	}
 	return err
 }

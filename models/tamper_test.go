@@ -137,7 +137,7 @@ func TestSwappedProfilesNameNobody(t *testing.T) {
 	}
 	for _, id := range []ID{m.ada, m.grace} {
 		if u, err := m.User(t.Context(), id); KindOf(err) != SignedOut {
-			t.Errorf("somebody is signed in as %q: %v", u.FullName, err)
+			t.Errorf("somebody is logged in as %q: %v", u.FullName, err)
 		}
 	}
 	v, err := m.View(t.Context(), m.member(m.ada, m.room))

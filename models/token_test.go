@@ -242,7 +242,7 @@ func TestARegistrationIsNoAccount(t *testing.T) { // T2
 	a.tamper(1, `INSERT INTO users (id, username_index, email_index, profile, revision, password, totp, totp_last_step, created_ms)
 		SELECT id, username_index, email_index, profile, 1, password, totp, 0, expires_ms FROM registrations`)
 	if user, err := a.Authenticate(t.Context(), By{}, SignIn{Username: "grace", Password: goodPassword, Code: codeOf(t, p.Secret, 0)}); err == nil {
-		t.Errorf("signed in as %+v", user)
+		t.Errorf("logged in as %+v", user)
 	}
 }
 

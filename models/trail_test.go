@@ -73,7 +73,7 @@ func TestThePagesOfTheAuditLogShowEachEventOnce(t *testing.T) {
 		"an event":              {Events: []string{"login.fail"}},
 		"the beginning of some": {Events: []string{"login.", "keys.rotate"}},
 		"a person":              {Person: w.ada},
-		"a person's sign-ins":   {Person: w.ada, Events: []string{"login."}},
+		"a person's logins":     {Person: w.ada, Events: []string{"login."}},
 		"a day":                 {From: day.AddDate(0, 0, -1), To: day},
 		"a person's day":        {Person: w.grace, From: day.AddDate(0, 0, -1), To: day},
 		"before all":            {To: day.AddDate(0, 0, -90)},

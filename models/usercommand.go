@@ -46,9 +46,9 @@ func (s *Store) commandFor(ctx context.Context, command string, a Account) (stri
 	case CommandDemote:
 		return a.Username + " is no administrator any more.", s.Demote(ctx, By{}, a.ID)
 	case CommandDisable:
-		return a.Username + " is signed out everywhere and cannot sign in, until: conclave users enable " + a.Username, s.Disable(ctx, By{}, a.ID)
+		return a.Username + " is logged out everywhere and cannot log in, until: conclave users enable " + a.Username, s.Disable(ctx, By{}, a.ID)
 	case CommandEnable:
-		return a.Username + " can sign in.", s.Enable(ctx, By{}, a.ID)
+		return a.Username + " can log in.", s.Enable(ctx, By{}, a.ID)
 	}
 	token, err := s.ResetToken(ctx, By{}, a.ID)
 	return s.resetAdvice(a.Username, token), err
@@ -63,7 +63,7 @@ func (s *Store) resetAdvice(name, token string) string {
 			hint = "From another machine, the address of this one takes the place of localhost. "
 		}
 	}
-	return fmt.Sprintf("%s/reset#reset=%s\n\n%sWith this link %s sets a new password: once, within half an hour. Hand it over so that nobody else sees it. The sign-in afterwards asks for the second factor as always.", where, token, hint, name)
+	return fmt.Sprintf("%s/reset#reset=%s\n\n%sWith this link %s sets a new password: once, within half an hour. Hand it over so that nobody else sees it. The login afterwards asks for the second factor as always.", where, token, hint, name)
 }
 
 // ServedAt says under which address ("https://localhost:8443") this server is reached.
@@ -85,7 +85,7 @@ func accountTable(accounts []Account) string {
 			state = "disabled"
 		}
 		if a.Damaged {
-			role, state = "?", "damaged, no sign-in"
+			role, state = "?", "damaged, no login"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", a.Username, a.FullName, role, state, orNever(a.Created, time.DateOnly), orNever(a.LastLogin, "2006-01-02 15:04"), a.Rooms)
 	}

@@ -42,7 +42,7 @@ func AttemptsPage(s Shell, a Attempts) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<h1>Sign-ins</h1>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<h1>Logins</h1>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -78,12 +78,12 @@ func AttemptsPage(s Shell, a Attempts) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if len(a.Waiting) == 0 {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<p class=\"teach\">None. An account waits after five failed sign-ins in a row, longer with each one, and after a hundred only a recovery code opens it.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<p class=\"teach\">None. An account waits after five failed logins in a row, longer with each one, and after a hundred only a recovery code opens it.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "<p class=\"teach\">A browser in which the person has signed in before is not held up. Lift a wait when you know that it was the person who mistyped; a stranger who guesses may go on then too.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "<p class=\"teach\">A browser in which the person has logged in before is not held up. Lift a wait when you know that it was the person who mistyped; a stranger who guesses may go on then too.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -203,7 +203,7 @@ func AttemptsPage(s Shell, a Attempts) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 18, "</section><section class=\"part\" aria-labelledby=\"sources-heading\"><h2 id=\"sources-heading\">Where refused sign-ins came from</h2>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 18, "</section><section class=\"part\" aria-labelledby=\"sources-heading\"><h2 id=\"sources-heading\">Where refused logins came from</h2>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -299,12 +299,12 @@ func AttemptsPage(s Shell, a Attempts) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = tableBox("Where refused sign-ins came from").Render(templ.WithChildren(ctx, templ_7745c5c3_Var9), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = tableBox("Where refused logins came from").Render(templ.WithChildren(ctx, templ_7745c5c3_Var9), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 31, "</section><section class=\"part\" aria-labelledby=\"recent-heading\"><h2 id=\"recent-heading\">The last refused sign-ins</h2>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 31, "</section><section class=\"part\" aria-labelledby=\"recent-heading\"><h2 id=\"recent-heading\">The last refused logins</h2>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -318,7 +318,7 @@ func AttemptsPage(s Shell, a Attempts) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 33, " <p><a href=\"/admin/audit?kind=signing-in\">All sign-ins in the audit log</a></p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 33, " <p><a href=\"/admin/audit?kind=signing-in\">All logins in the audit log</a></p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -680,7 +680,7 @@ func JoinPage(s Shell, j Join) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 41, "<p>Somebody invited you to a room. Log in or make an account first.</p><join-keeper><p class=\"hint\" data-kept hidden>The room code of your invitation is kept in this tab and filled in for you afterwards.</p></join-keeper><noscript><p class=\"hint\">Keep your invitation at hand: you enter its room code after signing in.</p></noscript><div class=\"row\"><a class=\"button primary\" href=\"/login?next=/join\">Log in</a> <a class=\"button\" href=\"/register\">Make an account</a></div>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 41, "<p>Somebody invited you to a room. Log in or make an account first.</p><join-keeper><p class=\"hint\" data-kept hidden>The room code of your invitation is kept in this tab and filled in for you afterwards.</p></join-keeper><noscript><p class=\"hint\">Keep your invitation at hand: you enter its room code after logging in.</p></noscript><div class=\"row\"><a class=\"button primary\" href=\"/login?next=/join\">Log in</a> <a class=\"button\" href=\"/register\">Make an account</a></div>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

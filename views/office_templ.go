@@ -26,7 +26,7 @@ var adminDoors = []door{
 	{"People", "/admin/people"},
 	{"Rooms", "/admin/rooms"},
 	{"Invitations", "/admin/invitations"},
-	{"Sign-ins", "/admin/attempts"},
+	{"Logins", "/admin/attempts"},
 	{"Audit log", "/admin/audit"},
 }
 

@@ -493,7 +493,7 @@ func PersonPage(s Shell, a Account) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if a.Damaged {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 44, "<p class=\"notice\">What the database says about this account is not what was written there, so nobody can sign in to it. Only a backup brings it back.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 44, "<p class=\"notice\">What the database says about this account is not what was written there, so nobody can log in to it. Only a backup brings it back.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

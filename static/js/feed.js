@@ -22,6 +22,7 @@ async function signedOut() {
 
 // ended: if the session is still good, it was the room that ended for us.
 async function ended() {
+	talk?.querySelector(".feed").remove(); // it would ask again, and be refused, before the next page is there
 	if (await signedOut()) leave("/login");
 	else if (talk) leave("/rooms?gone=1");
 }
