@@ -167,6 +167,7 @@ func TestBrowserARoomOpensAtTheFirstUnreadMessage(t *testing.T) {
 	b.until("the end in view", atEnd)
 	// Something new for somebody who reads the past: the line, and a count, without a jump.
 	b.wheel("#scroller", -600)
+	b.until("the end out of view", "!"+atEnd)
 	b.stands()
 	n, top := b.readNow()
 	o.posts(grace, r, "news", "more news")
