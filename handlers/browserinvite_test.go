@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 )
 
@@ -84,24 +83,4 @@ func TestBrowserTheFirstInARoomLearnsHowItFills(t *testing.T) {
 	}
 	grace.post(r.path("/leave"), nil).want(303)
 	b.until("a word that nobody else is here", `document.querySelector("#alone").textContent.includes("only one here")`)
-}
-
-func TestBrowserRoomsAndKeysWithoutJavaScript(t *testing.T) {
-	t.Parallel()
-	o := openOffice(t, quick)
-	ada := o.register("ada", "Ada Lovelace")
-	engine, library := ada.createRoom("Engine room"), ada.createRoom("Library")
-	b := ada.browserOf()
-	b.do("switch scripts off", command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}))
-	b.resize(375, 812)
-	b.open(library.path(""))
-	b.click(".switcher-door")
-	b.until("the list", `document.querySelector("#rooms").matches(":popover-open")`)
-	if b.look(`[...document.querySelectorAll(".find, copy-button, share-button")].some((e) => e.checkVisibility())`) {
-		t.Error("there is something that does nothing")
-	}
-	b.click(fmt.Sprintf("#rooms a[href='%s']", engine.path("")))
-	b.at(engine.path(""))
-	b.open("/keys")
-	b.until("the list of keys", `document.querySelectorAll("kbd").length > 10`)
 }

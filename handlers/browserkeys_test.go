@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -135,12 +136,12 @@ func TestBrowserKeysChangeMessagesAndLeadBack(t *testing.T) {
 	b.enters(ada, r)
 
 	// The list of all keys, and nothing of it while somebody types.
-	b.write("?")
+	b.strike("?", "?", 191, chromedp.ModifierShift)
 	b.until("the list of keys", `document.querySelector(".keys-dialog")?.open && document.querySelector(".keys-dialog kbd")`)
 	b.press("k", chromedp.ModifierCtrl)
 	b.press(kb.Escape)
 	b.until("no list of keys", `!document.querySelector("dialog[open]")`)
-	b.write("c")
+	b.strike("c", "c", 67)
 	b.focused("#body")
 	b.write("?c")
 	if got := b.value("#body"); got != "?c" {
@@ -197,4 +198,24 @@ func TestBrowserKeysChangeMessagesAndLeadBack(t *testing.T) {
 	b.focused("#scroller")
 	grace.say(r, "fourth, by Grace")
 	b.until("the newest is the stop", `document.querySelector("#messages > li:last-child > .act").tabIndex === 0 && document.querySelectorAll("#messages .act:not([tabindex='-1'])").length === 1`)
+}
+
+func TestBrowserRoomsAndKeysWithoutJavaScript(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t, quick)
+	ada := o.register("ada", "Ada Lovelace")
+	engine, library := ada.createRoom("Engine room"), ada.createRoom("Library")
+	b := ada.browserOf()
+	b.resize(375, 812)
+	b.do("switch scripts off", command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}))
+	b.open(library.path(""))
+	b.click(".switcher-door")
+	b.until("the list", `document.querySelector("#rooms").matches(":popover-open")`)
+	if b.look(`[...document.querySelectorAll(".find, copy-button, share-button")].some((e) => e.checkVisibility())`) {
+		t.Error("there is something that does nothing")
+	}
+	b.click(fmt.Sprintf("#rooms a[href='%s']", engine.path("")))
+	b.at(engine.path(""))
+	b.open("/keys")
+	b.until("the list of keys", `document.querySelectorAll("kbd").length > 10`)
 }

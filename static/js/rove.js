@@ -29,12 +29,11 @@ function rove(list) {
 	list.addEventListener("keydown", (event) => {
 		const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
 		if (!step || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
-		const all = items(), at = all.indexOf(event.target);
-		if (at < 0) return;
+		const all = items(), next = all.includes(event.target) && all[all.indexOf(event.target) + step];
+		if (!next) return;
 		event.preventDefault();
-		const next = all[at + step];
-		next?.focus({ preventScroll: true });
-		next?.closest("li").scrollIntoView({ block: "nearest" });
+		next.focus({ preventScroll: true });
+		next.closest("li").scrollIntoView({ block: "nearest" });
 	});
 	new MutationObserver(settle).observe(list, { childList: true, subtree: true, attributeFilter: ["hidden"] });
 	settle();

@@ -57,10 +57,10 @@ customElements.define("room-switch", class extends HTMLElement {
 
 	pressed(event) {
 		const { key, target } = event;
-		if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
-		if (target === this.field && key === "ArrowDown") this.links()[0]?.focus();
+		if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+		const links = this.links(), at = links.indexOf(target), step = { ArrowUp: -1, ArrowDown: 1 }[key];
+		if (step && (at >= 0 || target === this.field)) (links[at + step] ?? (step < 0 ? this.field : null))?.focus();
 		else if (target === this.field && key === "Enter") this.goal?.click();
-		else if (target === this.links()[0] && key === "ArrowUp") this.field?.focus();
 		else if (key === "Escape" && this.field?.value) this.empty(), this.field.focus();
 		else if (key === "Escape" && this.from && !this.sheet?.matches(":popover-open")) this.leave();
 		else return;
