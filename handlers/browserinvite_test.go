@@ -69,7 +69,7 @@ func TestBrowserTheFirstInARoomLearnsHowItFills(t *testing.T) {
 	other := ada.browserOf()
 	other.shares(false)
 	other.enters(ada, r)
-	if got := other.text(".first-here share-button button"); got != "Copy the link" {
+	if got := other.text(".first-here share-button button"); got != "Copy link" {
 		t.Errorf("the button says %q", got)
 	}
 	other.click(".first-here share-button button")

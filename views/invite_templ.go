@@ -9,8 +9,8 @@ import "github.com/a-h/templ"
 import templruntime "github.com/a-h/templ/runtime"
 
 const (
-	inviteCopyCode = "Copy the code"
-	inviteCopyLink = "Copy the link"
+	inviteCopyCode = "Copy code"
+	inviteCopyLink = "Copy link"
 	inviteShare    = "Share…"
 	inviteMore     = "Link and QR code"
 	inviteQR       = "QR code of the invitation link"

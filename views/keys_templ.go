@@ -24,28 +24,28 @@ type keyGroup struct {
 }
 
 type keyLine struct {
-	Keys []string // pressed together
+	Keys []string // each of them
 	Does string
 }
 
 var keyGroups = []keyGroup{
 	{keysAnywhere, []keyLine{
-		{[]string{"Ctrl", "K"}, "Go to another room"},
+		{[]string{"Ctrl+K"}, "Go to another room"},
 		{[]string{"?"}, "Show this list, when no field has the focus"},
 		{[]string{"Esc"}, "Close what is open and go back to where you were"},
 	}},
 	{keysRoom, []keyLine{
-		{[]string{"C"}, "Write a message, when no field has the focus"},
-		{[]string{"Tab"}, "Come to the messages; they are one stop"},
+		{[]string{"C"}, "Go to the box you write in, when no field has the focus"},
+		{[]string{"Tab"}, "To the messages, which are one stop"},
 		{[]string{"↑", "↓"}, "From message to message, once you are at one"},
-		{[]string{"Enter"}, "Open what can be done with the message: change it, remove it"},
-		{[]string{"Page Up", "Page Down"}, "Scroll, when the messages have the focus"},
+		{[]string{"Enter"}, "Change or remove that message"},
+		{[]string{"Page Up", "Page Down"}, "Scroll the messages, once you are there"},
 	}},
 	{keysEditing, []keyLine{
 		{[]string{"Enter"}, "Send"},
-		{[]string{"Shift", "Enter"}, "Begin a new line"},
+		{[]string{"Shift+Enter"}, "Begin a new line"},
 		{[]string{"↑"}, "Change your last message, when the box is empty"},
-		{[]string{"Ctrl", "Enter"}, "Save a message that you change"},
+		{[]string{"Ctrl+Enter"}, "Save a message that you change"},
 	}},
 	{keysList, []keyLine{
 		{[]string{"↑", "↓"}, "From room to room"},
