@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"conclave/static"
 )
@@ -156,7 +157,7 @@ func TestBrowserTheSettingsOfADeviceHoldAtOnceInEveryTab(t *testing.T) {
 	second.expectStatus(401, "/session")
 	second.expectStatus(401, "/feed")
 	b.expectStatus(401, "/session")
-	b.click("#logout")
+	b.logsOut()
 	b.at("/login")
 	if n := read[int](b, "localStorage.length"); n != 0 {
 		t.Errorf("%d settings stay in the browser after a logout", n)
@@ -481,6 +482,13 @@ func TestBrowserTheComposerStandsAboveAKeyboardThatLiesOverThePage(t *testing.T)
 				t.Errorf("%d px wide, the composer reaches down to %v of 390, into the bar of 21", width, low)
 			}
 			b.shoot(fmt.Sprintf("notch-%d-%d.png", width, notch.left))
+			if width < 900 {
+				b.click(".panel-door")
+				if box := read[[2]float64](b, `(({ left, right }) => [left, right])(document.querySelector("#members").getBoundingClientRect())`); box[0] < float64(notch.left) || box[1] > float64(width-notch.right) {
+					t.Errorf("%d px wide, a notch of %d and %d hides a part of the sheet from %v", width, notch.left, notch.right, box)
+				}
+				b.press(kb.Escape)
+			}
 		}
 	}
 }
