@@ -61,9 +61,7 @@ func (a *App) overview(c echo.Context) error {
 	if a.o.Certificate != nil {
 		cert := a.o.Certificate()
 		o.Certificate = new(views.Certificate(cert))
-		if left := cert.Until.Sub(a.o.Now()); left < certificateEnds {
-			o.Warnings = append(o.Warnings, certificateWarning(cert))
-		}
+		o.CertificateEnds = cert.Until.Sub(a.o.Now()) < certificateEnds
 	}
 	return a.render(c, http.StatusOK, views.OverviewPage(a.shell(c, "Administration"), o))
 }
@@ -93,14 +91,6 @@ func keyWarnings(h models.Health) []string {
 		return nil
 	}
 	return []string{"Key files that this database does not use lie beside the key: " + strings.Join(h.Unused, ", ") + ". An old key still opens old backups; conclave keys destroy deletes one."}
-}
-
-func certificateWarning(cert Certificate) string {
-	until := cert.Until.UTC().Format("2 January 2006")
-	if cert.Own {
-		return "The certificate ends on " + until + " and was not renewed: look into the server's log, or run conclave certs renew."
-	}
-	return "The certificate ends on " + until + ". It was not made by Conclave: replace cert.pem and key.pem."
 }
 
 func (a *App) process(h models.Health) views.Server {

@@ -7,13 +7,15 @@ import (
 
 // Overview is the first page of the administration.
 type Overview struct {
-	Warnings      []string // what the operator should do something about, besides a full disk
+	Warnings      []string // what the operator should do something about, besides the disk and the certificate
 	Posts, Logins Chart
 	Integrity     Integrity
 	Server        Server
 	Keys          Keys
 	Disk          Disk
 	Certificate   *Certificate // nil when the server was given none to show
+
+	CertificateEnds bool // soon
 }
 
 // Integrity is how far everything that is stored has been checked.
@@ -189,6 +191,7 @@ func chartDay(c Chart, at int) time.Time {
 	return c.Days[at].Day
 }
 
-func dayName(at time.Time) string { return at.UTC().Format("2 Jan") }
+// dayName is a day of UTC as it is shown without JavaScript, and plainDay as machines read it.
+func dayName(at time.Time) string { return at.UTC().Format(chartDayLayout) }
 
 func plainDay(at time.Time) string { return at.UTC().Format("2006-01-02") }
