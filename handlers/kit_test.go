@@ -349,6 +349,15 @@ func (a *answer) contains(s string) *answer {
 	return a
 }
 
+// says is contains for what people read, however it is marked up.
+func (a *answer) says(s string) *answer {
+	a.t.Helper()
+	if !strings.Contains(text(a.doc()), s) {
+		a.t.Fatalf("%s does not say %q:\n%s", a.what, s, shortened(a.body))
+	}
+	return a
+}
+
 func shortened(s string) string { return s[:min(len(s), 2000)] }
 
 // doc parses the body.
