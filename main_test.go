@@ -1013,7 +1013,7 @@ func TestADemoThatWasKeptIsAnOrdinaryFolder(t *testing.T) {
 		t.Errorf("it does not say where it is:\n%s", p.start)
 	}
 	refused := command(dir, "--addr", "127.0.0.1:0", "demo", "--data", "kept")
-	fails(t, refused, 2, kept, "in use or not empty", "--data")
+	fails(t, refused, 2, "kept", "in use or not empty", "--data")
 	p.stop(syscall.SIGTERM, time.Second)
 	if out := does(t, command(dir, "verify", "--data", kept), 0); !strings.Contains(out, "6 rooms") || !strings.Contains(out, " 0 findings") {
 		t.Errorf("verify says %s", out)
