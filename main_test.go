@@ -105,7 +105,7 @@ func start(t *testing.T, dir string, args ...string) *program {
 	case p.start = <-greeted:
 	case err := <-p.exited:
 		t.Fatalf("it ended at once: %v\n%s", err, p.log)
-	case <-time.After(30 * time.Second): // a demo has a week to tell first
+	case <-time.After(time.Minute): // a demo has a week to tell first
 		t.Fatal("it did not start")
 	}
 	p.url = regexp.MustCompile(`https://127\.0\.0\.1:\d+`).FindString(p.start)
