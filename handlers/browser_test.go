@@ -438,7 +438,7 @@ func TestBrowserLogoutEndsTheOtherTab(t *testing.T) {
 		b.write("a draft that nobody else may read")
 	}
 
-	first.click("#logout")
+	first.logsOut()
 	first.at("/login")
 	second.untilWithin(5*time.Second, "the login in the second tab", `location.pathname === "/login" && document.readyState === "complete"`)
 
@@ -578,7 +578,7 @@ func TestBrowserTheJourneyWorksWithoutJavaScript(t *testing.T) {
 	b.inOrder()
 	b.click("a.button.primary[href='" + r.path("") + "']")
 	b.at(r.path(""))
-	b.click("#logout")
+	b.logsOut()
 	b.at("/login")
 	b.open(r.path(""))
 	b.until("the login again", `location.pathname === "/login"`)

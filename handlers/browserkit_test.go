@@ -525,6 +525,13 @@ func (b *tab) registers(username, fullName string) []string {
 	return codes
 }
 
+// logsOut opens the own menu and chooses its last entry.
+func (b *tab) logsOut() {
+	b.t.Helper()
+	b.click(".bar-me")
+	b.click("#logout")
+}
+
 // creates makes a room through the form.
 func (b *tab) creates(name string) room {
 	b.t.Helper()

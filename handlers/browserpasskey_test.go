@@ -46,7 +46,7 @@ func TestBrowserAPasskeyIsMadeAndLogsIn(t *testing.T) {
 		t.Error("the name is lost")
 	}
 
-	b.click("#logout")
+	b.logsOut()
 	b.at("/login")
 	b.fill("#username", "ada")
 	b.fill("#password", "wrong lantern over the harbour")
@@ -68,7 +68,7 @@ func TestBrowserAPasskeyIsMadeAndLogsIn(t *testing.T) {
 	b.click(".remove summary")
 	b.click(".remove button")
 	b.until("the empty list", `!document.querySelector(".passkeys") && document.querySelector(".notice")`)
-	b.click("#logout")
+	b.logsOut()
 	b.at("/login")
 	b.fill("#username", "ada")
 	b.fill("#password", password)
