@@ -74,13 +74,19 @@ func TestANameIsNotKeptForSomebodyWhoIsGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := openMeeting(t)
+			elsewhere := m.create(m.grace, "Library")
 			m.recently(m.grace)
-			if d, ok := m.shelves.recent.get(m.grace); !ok || len(d.value.Rooms) != 1 {
+			_, err := m.View(t.Context(), m.member(m.grace, elsewhere)) // a page that has the list beside it
+			must(t, err)
+			if d, ok := m.shelves.recent.get(m.grace); !ok || len(d.value.Rooms) != 2 {
 				t.Fatal("nothing is kept of a list that was read")
 			}
 			must(t, end(m))
 			if _, ok := m.shelves.recent.get(m.grace); ok {
 				t.Error("it is still kept")
+			}
+			if _, ok := m.shelves.views.get(reader{elsewhere, m.grace}); ok {
+				t.Error("a page with the list beside it is still kept")
 			}
 		})
 	}

@@ -4,6 +4,7 @@ const busy = "input, textarea, select, dialog[open]";
 let dialog = null;
 
 async function help() {
+	if (!window.htmx) return; // it comes later
 	if (!dialog) {
 		dialog = document.createElement("dialog");
 		dialog.className = "dialog keys-dialog";
