@@ -3,7 +3,6 @@
 const told = document.getElementById("unreads");
 const here = document.querySelector(".talk[data-room]")?.dataset.room;
 const list = document.getElementById("messages");
-const home = document.querySelector(".home");
 const elsewhere = document.getElementById("elsewhere");
 const cards = () => [...document.querySelectorAll(".room-card .unread")]; // the list may be replaced
 const title = document.title;
@@ -26,10 +25,7 @@ function show() {
 	counts.delete(here);
 	let sum = 0;
 	for (const count of counts.values()) sum += count;
-	if (elsewhere) {
-		put(elsewhere, sum);
-		home.ariaLabel = "Conclave: your rooms" + (sum ? `, ${few(sum)} unread` : "");
-	}
+	if (elsewhere) put(elsewhere, sum);
 	if (here) sum += Number(list.dataset.unread ?? 0);
 	document.title = sum ? `(${few(sum)}) ${title}` : title;
 }
