@@ -182,7 +182,7 @@ func (b *tab) tabsThrough(when string) {
 // button, wherever it stands in the page. A stop that is wholly above the one before it must stand
 // beside it: then it begins another column. What is scrolled out of a box counts as at its edge.
 const outOfOrder = `(() => {
-	const round = [%s].map((n) => stops[n]).filter(Boolean), wrong = [];
+	const round = [%s].map((n) => stops[n]).filter((e) => e?.isConnected), wrong = [];
 	const name = (e) => e.tagName + "." + e.className + "#" + e.id;
 	const sheet = (e) => e.closest(":popover-open");
 	const place = (e) => {
