@@ -37,12 +37,12 @@ func TestBrowserEveryPageFitsEveryWindowAndReader(t *testing.T) {
 	t.Parallel()
 	visits, o := everyPage(t)
 	var seen sync.Map // the addresses that were visited
-	kept := newPictures(t)
+	kept, tabs := newPictures(t), tabs{idle: map[*person][]*tab{}}
 	t.Run("visits", func(t *testing.T) {
 		for _, v := range visits {
 			t.Run(v.name, func(t *testing.T) {
 				t.Parallel()
-				b := v.who.in(t).browserOf()
+				b := tabs.lend(t, v.who)
 				b.emulate("prefers-color-scheme", "light")
 				b.open(v.path)
 				if v.then != nil {
@@ -70,7 +70,6 @@ func TestBrowserEveryPageFitsEveryWindowAndReader(t *testing.T) {
 						b.tabsThrough(when)
 					}
 				}
-				b.judge()
 			})
 		}
 	})
@@ -243,4 +242,80 @@ func everyPage(t *testing.T) ([]call, *office) {
 		{"admin-attempts", ada, "/admin/attempts", nil},
 		{"admin-audit", ada, "/admin/audit", nil},
 	}, o
+}
+
+// A screen reader says what others write, once, and nothing else of what happens to the list.
+func TestBrowserEachNewMessageIsReadOnce(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t, quick)
+	ada, grace := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")
+	r := ada.createRoom("Engine room")
+	grace.join(r)
+	first := o.posts(grace, r, numbered(1, 60)...)
+	ada.reads(r)
+	a, g := ada.browserOf(), grace.browserOf()
+	a.enters(ada, r)
+	if !a.look(`document.querySelector("#spoken").matches("[role=log][aria-live=polite]:empty")`) || a.look(`document.querySelector("#messages").closest("[aria-live], [role=log], [role=status]")`) {
+		t.Error("the page itself is read, and not what is new")
+	}
+	read[bool](a, `(window.said = [], new MutationObserver((all) => all.forEach((one) => said.push(...[...one.addedNodes].map((p) => p.textContent)))).observe(document.querySelector("#spoken"), { childList: true }), true)`)
+	var want []string
+	says := func(lines ...string) {
+		t.Helper()
+		want = append(want, lines...)
+		a.until("all that is new to be read", fmt.Sprintf("said.length >= %d", len(want)))
+		if got := read[[]string](a, "said"); !slices.Equal(got, want) {
+			t.Fatalf("read: %q, want %q", got, want)
+		}
+	}
+	g.enters(grace, r)
+	g.says("Good morning")
+	says("Grace Hopper: Good morning")
+
+	// What Ada writes herself, older pages, and what becomes of messages is silent.
+	a.says("Good morning, Grace")
+	for tries := 0; read[int](a, `document.querySelectorAll("#messages > li").length`) < 60 && tries < 40; tries++ {
+		a.wheel("#scroller", -1200)
+		a.stands()
+	}
+	m := o.membership(grace, r)
+	if err := o.store.Edit(t.Context(), m, first, "this was edited"); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.store.Remove(t.Context(), m, first-1); err != nil {
+		t.Fatal(err)
+	}
+	a.exists(fmt.Sprintf("#m-%d.removed", first-1))
+
+	// While nobody looks it waits; a few are read then, many are a number, and what was taken back is none.
+	for _, c := range []struct{ come, read []string }{
+		{[]string{"one", "two"}, []string{"Grace Hopper: one", "Grace Hopper: two"}},
+		{numbered(1, 7), []string{"7 new messages"}},
+	} {
+		a.hides(true)
+		last := o.posts(grace, r, c.come...)
+		gone := o.post(grace, r, "a slip")
+		if err := o.store.Remove(t.Context(), m, gone); err != nil {
+			t.Fatal(err)
+		}
+		a.exists(fmt.Sprintf("#m-%d", last))
+		a.exists(fmt.Sprintf("#m-%d.removed", gone))
+		a.hides(false)
+		says(c.read...)
+	}
+
+	// The line is cut, without and with much that is missed.
+	for _, missed := range []int{0, 260} {
+		h := a.hold("/feed?*", false)
+		o.hub.Release(o.store.SessionHash(ada.sid()))
+		waiting := h.next()
+		o.posts(grace, r, numbered(1, missed)...)
+		h.pass(waiting)
+		h.release()
+		if missed > 200 {
+			says("More than 40 new messages")
+		}
+	}
+	g.says("Still there?")
+	says("Grace Hopper: Still there?")
 }

@@ -23,11 +23,41 @@ import (
 // What a machine can tell about a page's reach: whether axe-core finds barriers on it, whether a
 // finger can hit what it must, and whether the Tab key leads through it.
 
-// in lends a person, and the office, to a part of a test, which then gets the complaints.
-func (p *person) in(t *testing.T) *person {
-	o, q := *p.o, *p
-	o.t, q.o = t, &o
-	return &q
+// tabs are lent to parts of a test that run side by side: a fresh browser for each would take as long
+// as all that is looked at in it.
+type tabs struct {
+	mu   sync.Mutex
+	idle map[*person][]*tab
+}
+
+// lend returns a browser in which the person is signed in; until the part of the test ends it is its
+// own, and so are the complaints.
+func (s *tabs) lend(t *testing.T, p *person) *tab {
+	t.Helper()
+	s.mu.Lock()
+	var b *tab
+	if n := len(s.idle[p]); n > 0 {
+		b, s.idle[p] = s.idle[p][n-1], s.idle[p][:n-1]
+	}
+	s.mu.Unlock()
+	if b == nil {
+		b = p.browserOf()
+	}
+	whole := b.t
+	b.t = t
+	t.Cleanup(func() {
+		b.judge()
+		b.readInto(new(any), "sessionStorage.clear()")
+		b.mu.Lock()
+		b.t, b.complaints, b.announced = whole, nil, nil
+		b.mu.Unlock()
+		if !t.Failed() {
+			s.mu.Lock()
+			s.idle[p] = append(s.idle[p], b)
+			s.mu.Unlock()
+		}
+	})
+	return b
 }
 
 // emulate sets features of the reader's system, given as names and values. What moves is always
