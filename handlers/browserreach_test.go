@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/chromedp/chromedp"
 )
 
 // call is a page in a state that somebody meets it in.
@@ -191,6 +193,16 @@ func everyPage(t *testing.T) ([]call, *office) {
 			b.until("the dialog", `document.querySelector("#message-dialog").matches(":modal")`)
 			b.click("#message-dialog .remove summary")
 		}},
+		{"room-rooms", ada, r.path(""), func(b *tab) {
+			b.resize(phone, 812)
+			b.click(".switcher-door")
+			b.until("the list of rooms", `document.querySelector("#rooms").matches(":popover-open")`)
+		}},
+		{"room-keys", ada, r.path(""), func(b *tab) {
+			b.until("a page that takes keys", `window.htmx && document.querySelector("room-switch:defined")`)
+			b.strike("?", "?", 191, chromedp.ModifierShift)
+			b.until("the list of keys", `document.querySelector(".keys-dialog")?.open`)
+		}},
 		{"message", ada, r.path(fmt.Sprintf("/messages/%d/edit", n)), nil},
 		{"older", ada, r.path("/messages?before=20"), nil},
 		{"proof", ada, r.path("/proof?n=3"), nil},
@@ -228,6 +240,8 @@ func everyPage(t *testing.T) ([]call, *office) {
 		{"sessions", ada, "/account/sessions", nil},
 		{"leave", ada, "/account/delete", nil},
 		{"goodbye", fresh, "/goodbye", nil},
+		{"keys", ada, "/keys", nil},
+		{"device", ada, "/account/device", nil},
 		{"passkeys", ada, "/account/passkeys", nil},
 		{"reset", fresh, "/reset", nil},
 		{"sudo", grace, "/sudo?next=/account/password", nil},
