@@ -45,7 +45,7 @@ func everything(text string) map[string]templ.Component {
 	who := Person{Username: text, FullName: text, Role: "owner", Here: true}
 	people := []Person{who, {Username: "grace", FullName: "Grace Hopper"}}
 	f := Field{Value: text, Error: text}
-	s := Shell{Title: text, Me: &who, Notice: text, Heed: text}
+	s := Shell{Title: text, Me: &who, Notice: text, Heed: text, Rooms: SwitcherPart(Switcher{Here: "r1", List: []RoomCard{{ID: "r1", Name: text}}})}
 	code := QR{Size: 29, Path: "M4 4h7v1h-7z"}
 	h := History{RoomID: "r1", Before: 7, New: 9, Entries: []Entry{
 		{N: 7, Kind: Created, Who: who, At: at},
@@ -84,7 +84,10 @@ func everything(text string) map[string]templ.Component {
 		"LoginPage":    LoginPage(Shell{}, login), "LoginPartial": LoginPartial(login),
 		"JoinPage": JoinPage(s, Join{Code: f, SignedIn: true}), "JoinPage signed out": JoinPage(Shell{}, Join{}),
 		"RoomsPage": RoomsPage(s, Rooms{List: []RoomCard{{ID: "r1", Name: text, Members: people, Count: 9, Last: at, Unread: 3}, {ID: "r3", Name: text, Unread: 100}, {ID: "r2", Broken: true}}, Name: f, Code: f, CodesPending: true}), "RoomsPage empty": RoomsPage(s, Rooms{}),
-		"RoomPage":             RoomPage(s, Room{ID: "r1", Name: text, Code: "K7M2-QX9R-T4VB-W3NC", JoinURL: "https://localhost:8443/join#K7M2-QX9R-T4VB-W3NC", JoinQR: JoinQRPart(code), Members: people, Me: text, History: h, Composer: c, Alone: true, FeedURL: "/rooms/r1/feed?after=11", Mark: 8, Unread: 2, Typing: true, Proof: Proof{N: 13}}),
+		"RoomPage":     RoomPage(s, Room{ID: "r1", Name: text, Code: "K7M2-QX9R-T4VB-W3NC", JoinURL: "https://localhost:8443/join#K7M2-QX9R-T4VB-W3NC", JoinQR: JoinQRPart(code), Members: people, Me: text, History: h, Composer: c, Alone: true, FeedURL: "/rooms/r1/feed?after=11", Mark: 8, Unread: 2, Typing: true, Proof: Proof{N: 13}}),
+		"SwitcherPart": SwitcherPart(Switcher{Here: "r1", More: true, List: []RoomCard{{ID: "r1", Name: text}, {ID: "r2", Name: text, Unread: 3}}}), "SwitcherPart empty": SwitcherPart(Switcher{}),
+		"RoomPage first": RoomPage(s, Room{ID: "r1", Name: text, Code: "K7M2-QX9R-T4VB-W3NC", JoinURL: "https://localhost:8443/join#K7M2-QX9R-T4VB-W3NC", JoinQR: JoinQRPart(code), First: true, Alone: true}), "RoomPage first off": RoomPage(s, Room{ID: "r1", First: true, Terms: Terms{Off: true}}), "RoomPage first knock": RoomPage(s, Room{ID: "r1", Code: "K7M2-QX9R-T4VB-W3NC", First: true, Terms: Terms{Knock: true}}),
+		"KeysPage": KeysPage(s), "KeysPartial": KeysPartial(),
 		"RoomPage without new": RoomPage(s, Room{ID: "r1", Mark: 13}), "RoomPage silent": RoomPage(s, Room{ID: "r1"}),
 		"OlderPage":    OlderPage(s, h),
 		"OlderPartial": OlderPartial(h), "RefreshPartial": RefreshPartial(History{RoomID: "r1", Entries: h.Entries}),
