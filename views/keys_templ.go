@@ -9,13 +9,13 @@ import "github.com/a-h/templ"
 import templruntime "github.com/a-h/templ/runtime"
 
 const (
-	keysHeading  = "Keyboard shortcuts"
-	keysClose    = "Close"
-	keysAnywhere = "Anywhere"
-	keysRoom     = "In a room"
-	keysEditing  = "In the box you write in"
-	keysList     = "In a list of rooms"
-	keysCommand  = "On a Mac, ⌘ takes the place of Ctrl. Tab leads to everything on a page, Enter presses it; what is not named here is your browser's."
+	keyboardHeading = "Keyboard shortcuts"
+	keysClose       = "Close"
+	keysAnywhere    = "Anywhere"
+	keysRoom        = "In a room"
+	keysEditing     = "In the box you write in"
+	keysList        = "In a list of rooms"
+	keysCommand     = "On a Mac, ⌘ takes the place of Ctrl. Tab leads to everything on a page, Enter presses it; what is not named here is your browser's."
 )
 
 type keyGroup struct {
@@ -93,9 +93,9 @@ func KeysPage(s Shell) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var3 string
-			templ_7745c5c3_Var3, templ_7745c5c3_Err = templ.JoinStringErrs(keysHeading)
+			templ_7745c5c3_Var3, templ_7745c5c3_Err = templ.JoinStringErrs(keyboardHeading)
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 53, Col: 20}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 53, Col: 24}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var3))
 			if templ_7745c5c3_Err != nil {
@@ -150,9 +150,9 @@ func KeysPartial() templ.Component {
 			return templ_7745c5c3_Err
 		}
 		var templ_7745c5c3_Var5 string
-		templ_7745c5c3_Var5, templ_7745c5c3_Err = templ.JoinStringErrs(keysHeading)
+		templ_7745c5c3_Var5, templ_7745c5c3_Err = templ.JoinStringErrs(keyboardHeading)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 62, Col: 37}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 62, Col: 41}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var5))
 		if templ_7745c5c3_Err != nil {

@@ -38,7 +38,7 @@ var accountDoors = []door{
 	{doorCodes, "/account/codes"},
 	{doorSessions, "/account/sessions"},
 	{deviceHeading, "/account/device"},
-	{keysHeading, "/keys"},
+	{keyboardHeading, "/keys"},
 	{doorLeave, "/account/delete"},
 }
 
