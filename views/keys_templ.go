@@ -16,6 +16,28 @@ const (
 	keysEditing     = "In the box you write in"
 	keysList        = "In a list of rooms"
 	keysCommand     = "On a Mac, ⌘ takes the place of Ctrl. Tab leads to everything on a page, Enter presses it; what is not named here is your browser's."
+	keyCtrl         = "Ctrl"
+	keysSwitch      = "Go to another room"
+	keysHelp        = "Show this list, when no field has the focus"
+	keyEsc          = "Esc"
+	keysEscape      = "Close what is open and go back to where you were"
+	keysWrite       = "Write a message, when no field has the focus"
+	keyTab          = "Tab"
+	keysTab         = "Come to the messages; they are one stop"
+	keysMessages    = "From message to message, once you are at one"
+	keyEnter        = "Enter"
+	keysAct         = "Open what can be done with the message: change it, remove it"
+	keyPageUp       = "Page Up"
+	keyPageDown     = "Page Down"
+	keysScroll      = "Scroll, when the messages have the focus"
+	keysSend        = "Send"
+	keyShift        = "Shift"
+	keysBreak       = "Begin a new line"
+	keysChange      = "Change your last message, when the box is empty"
+	keysSave        = "Save a message that you change"
+	keysRooms       = "From room to room"
+	keysGo          = "In the filter: go to the room that is marked"
+	keysEmpty       = "Empty the filter, then close the list"
 )
 
 type keyGroup struct {
@@ -30,27 +52,27 @@ type keyLine struct {
 
 var keyGroups = []keyGroup{
 	{keysAnywhere, []keyLine{
-		{[]string{"Ctrl", "K"}, "Go to another room"},
-		{[]string{"?"}, "Show this list, when no field has the focus"},
-		{[]string{"Esc"}, "Close what is open and go back to where you were"},
+		{[]string{keyCtrl, "K"}, keysSwitch},
+		{[]string{"?"}, keysHelp},
+		{[]string{keyEsc}, keysEscape},
 	}},
 	{keysRoom, []keyLine{
-		{[]string{"C"}, "Write a message, when no field has the focus"},
-		{[]string{"Tab"}, "Come to the messages; they are one stop"},
-		{[]string{"↑", "↓"}, "From message to message, once you are at one"},
-		{[]string{"Enter"}, "Open what can be done with the message: change it, remove it"},
-		{[]string{"Page Up", "Page Down"}, "Scroll, when the messages have the focus"},
+		{[]string{"C"}, keysWrite},
+		{[]string{keyTab}, keysTab},
+		{[]string{"↑", "↓"}, keysMessages},
+		{[]string{keyEnter}, keysAct},
+		{[]string{keyPageUp, keyPageDown}, keysScroll},
 	}},
 	{keysEditing, []keyLine{
-		{[]string{"Enter"}, "Send"},
-		{[]string{"Shift", "Enter"}, "Begin a new line"},
-		{[]string{"↑"}, "Change your last message, when the box is empty"},
-		{[]string{"Ctrl", "Enter"}, "Save a message that you change"},
+		{[]string{keyEnter}, keysSend},
+		{[]string{keyShift, keyEnter}, keysBreak},
+		{[]string{"↑"}, keysChange},
+		{[]string{keyCtrl, keyEnter}, keysSave},
 	}},
 	{keysList, []keyLine{
-		{[]string{"↑", "↓"}, "From room to room"},
-		{[]string{"Enter"}, "In the filter: go to the room that is marked"},
-		{[]string{"Esc"}, "Empty the filter, then close the list"},
+		{[]string{"↑", "↓"}, keysRooms},
+		{[]string{keyEnter}, keysGo},
+		{[]string{keyEsc}, keysEmpty},
 	}},
 }
 
@@ -95,7 +117,7 @@ func KeysPage(s Shell) templ.Component {
 			var templ_7745c5c3_Var3 string
 			templ_7745c5c3_Var3, templ_7745c5c3_Err = templ.JoinStringErrs(keyboardHeading)
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 53, Col: 24}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 75, Col: 24}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var3))
 			if templ_7745c5c3_Err != nil {
@@ -152,7 +174,7 @@ func KeysPartial() templ.Component {
 		var templ_7745c5c3_Var5 string
 		templ_7745c5c3_Var5, templ_7745c5c3_Err = templ.JoinStringErrs(keyboardHeading)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 62, Col: 41}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 84, Col: 41}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var5))
 		if templ_7745c5c3_Err != nil {
@@ -165,7 +187,7 @@ func KeysPartial() templ.Component {
 		var templ_7745c5c3_Var6 string
 		templ_7745c5c3_Var6, templ_7745c5c3_Err = templ.JoinStringErrs(keysClose)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 63, Col: 56}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 85, Col: 56}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var6))
 		if templ_7745c5c3_Err != nil {
@@ -221,7 +243,7 @@ func keys(heading string) templ.Component {
 				var templ_7745c5c3_Var8 string
 				templ_7745c5c3_Var8, templ_7745c5c3_Err = templ.JoinStringErrs(group.Name)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 73, Col: 43}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 95, Col: 43}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var8))
 				if templ_7745c5c3_Err != nil {
@@ -239,7 +261,7 @@ func keys(heading string) templ.Component {
 				var templ_7745c5c3_Var9 string
 				templ_7745c5c3_Var9, templ_7745c5c3_Err = templ.JoinStringErrs(group.Name)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 75, Col: 43}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 97, Col: 43}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var9))
 				if templ_7745c5c3_Err != nil {
@@ -267,7 +289,7 @@ func keys(heading string) templ.Component {
 					var templ_7745c5c3_Var10 string
 					templ_7745c5c3_Var10, templ_7745c5c3_Err = templ.JoinStringErrs(key)
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 82, Col: 19}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 104, Col: 19}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var10))
 					if templ_7745c5c3_Err != nil {
@@ -285,7 +307,7 @@ func keys(heading string) templ.Component {
 				var templ_7745c5c3_Var11 string
 				templ_7745c5c3_Var11, templ_7745c5c3_Err = templ.JoinStringErrs(line.Does)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 85, Col: 22}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 107, Col: 22}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var11))
 				if templ_7745c5c3_Err != nil {
@@ -308,7 +330,7 @@ func keys(heading string) templ.Component {
 		var templ_7745c5c3_Var12 string
 		templ_7745c5c3_Var12, templ_7745c5c3_Err = templ.JoinStringErrs(keysCommand)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 92, Col: 30}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/keys.templ`, Line: 114, Col: 30}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var12))
 		if templ_7745c5c3_Err != nil {
