@@ -82,6 +82,7 @@ function heard() {
 	tell();
 	const before = counts;
 	counts = new Map([...told.children].map(({ id, dataset }) => [id.slice("unread-".length), Number(dataset.count)]));
+	for (const notice of shown) if (before?.get(notice.tag) && !counts.get(notice.tag)) notice.close(); // read elsewhere
 	for (const [room, count] of counts) if (room !== here && count > (before?.get(room) ?? count)) call(room);
 }
 
