@@ -98,6 +98,7 @@ func New(o Options) *App {
 	member.post("/rooms/join", a.joinRoom)
 	member.post("/rooms/knocks/:knock/withdraw", a.withdraw)
 
+	member.get("/keys", a.keysPage)
 	member.get("/account", a.profilePage)
 	member.post("/account", a.saveProfile)
 	member.get("/account/email", a.sudoForm("/account/email", a.emailPage))
@@ -111,6 +112,7 @@ func New(o Options) *App {
 	member.get("/account/sessions", a.sessionsPage)
 	member.post("/account/sessions/end-others", a.sudo("/account/sessions", a.endOtherSessions))
 	member.post("/account/sessions/:name/end", a.sudo("/account/sessions", a.endSession))
+	member.get("/account/device", a.devicePage)
 	member.get("/account/delete", a.sudoForm("/account/delete", a.farewellPage))
 	member.post("/account/delete", a.sudo("/account/delete", a.farewell))
 

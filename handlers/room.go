@@ -125,8 +125,8 @@ func (a *App) joinRoom(c echo.Context) error {
 	return seeOther(c, "/rooms/"+room.String())
 }
 
-// roomPage shows a room. While nothing has changed, all of it but the composer's client id is what
-// this reader was shown before.
+// roomPage shows a room. While nothing has changed, all of it but the list of rooms and the
+// composer's client id is what this reader was shown before.
 func (a *App) roomPage(c echo.Context) error {
 	m := membership(c)
 	v, err := a.o.Store.View(c.Request().Context(), m)
@@ -137,6 +137,11 @@ func (a *App) roomPage(c echo.Context) error {
 	if s.Notice != "" || s.Arrival != nil || len(s.News) > 0 { // told to this reader only
 		return a.renderRoom(c, http.StatusOK, s, v, views.Composer{})
 	}
+	list, err := a.switcher(c)
+	if err != nil {
+		return err
+	}
+	s.Rooms = gapHere
 	here := a.o.Hub.Present(m.Room)
 	// Whatever goes into the page and does not come from the view.
 	by := fmt.Sprintf("%q %q %q %t %q %t %t %t", c.Request().Host, s.Me.Username, s.Me.FullName, visitOf(c).user.ShowsTyping, m.Role, v.ReadOnly, v.Harmed, v.Terms.Expired(a.o.Now()))
@@ -154,7 +159,19 @@ func (a *App) roomPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.render(c, http.StatusOK, page.with(rand.Text()))
+	return a.render(c, http.StatusOK, page.with(list.html, rand.Text()))
+}
+
+// switcher is the way from this room to the reader's others.
+func (a *App) switcher(c echo.Context) (prepared, error) {
+	m := membership(c)
+	recent, err := a.o.Store.Recent(c.Request().Context(), m.User)
+	if err != nil {
+		return prepared{}, err
+	}
+	return models.Rendered(recent.Rendering, m.Room.String(), func() (prepared, error) {
+		return prepare(views.SwitcherPart(otherRooms(recent, m.Room)))
+	})
 }
 
 // showRoom shows a room, with the composer as it was sent.
@@ -172,6 +189,9 @@ func (a *App) renderRoom(c echo.Context, status int, s views.Shell, v models.Vie
 		return err
 	}
 	r.Composer = freshComposer(membership(c), composer)
+	if s.Rooms, err = a.switcher(c); err != nil {
+		return err
+	}
 	return a.render(c, status, views.RoomPage(s, r))
 }
 
@@ -196,6 +216,7 @@ func (a *App) room(c echo.Context, v models.View, here map[[16]byte]bool) (views
 		Harmed:   v.Harmed,
 	}
 	r.History.New = firstNew(v.Page, v.Mark, m.User)
+	r.First = r.Alone && neverMet(v.Page, m.User)
 	if r.Owner {
 		r.FeedURL += "&seen=" + seenWaiting(v.Waiting)
 	}

@@ -365,7 +365,7 @@ func alone(is bool) templ.Component {
 		}
 		ctx = templ.ClearChildren(ctx)
 		if is {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 26, "<p>You are the only one here so far. Hand the room code to the people who belong here; you find it, with a link and a QR code, beside the members.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 26, "<p class=\"teach\">You are the only one here. Hand the room code to the people who belong here; you find it, with a link and a QR code, beside the members.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
