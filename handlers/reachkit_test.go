@@ -45,6 +45,7 @@ func (s *tabs) lend(t *testing.T, p *person) *tab {
 	}
 	whole := b.t
 	b.t = t
+	b.do("have the focus beside other tabs", command(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}))
 	t.Cleanup(func() {
 		b.judge()
 		b.readInto(new(any), "sessionStorage.clear()")
@@ -132,18 +133,23 @@ const reachable = `(selector) => [...(document.querySelector("dialog:modal") ?? 
 func (b *tab) hasLargeTargets(when string) {
 	b.t.Helper()
 	small := read[[]string](b, `(() => {
-		const enough = 43.5, half = 21.5, found = [];
+		const enough = 43.5, found = [];
 		const within = (e) => [e, ...(e.labels ?? [])];
 		const inSentence = (e) => e.matches("a") && getComputedStyle(e).display.startsWith("inline") &&
 			[...e.parentElement.childNodes].some((n) => n !== e && n.nodeType !== Node.COMMENT_NODE && n.textContent.trim());
 		const hit = (e, x, y) => within(e).some((part) => part.contains(document.elementFromPoint(x, y)));
+		const reach = (e, x, y, dx, dy) => {
+			let far = 0;
+			while (far < enough && hit(e, x + (far + 0.5) * dx, y + (far + 0.5) * dy)) far += 0.5;
+			return far;
+		};
 		for (const e of (`+reachable+`)("a[href], button, input, select, textarea, summary")) {
 			if (e.matches(".skip") || inSentence(e)) continue;
 			const boxes = (e.matches("[type=checkbox], [type=radio]") ? within(e) : [e]).map((part) => part.getBoundingClientRect());
 			if (boxes.some((box) => box.width >= enough && box.height >= enough)) continue;
 			e.scrollIntoView({ block: "center", behavior: "instant" });
 			const box = e.getBoundingClientRect(), x = box.x + box.width / 2, y = box.y + box.height / 2;
-			if (hit(e, x - half, y) && hit(e, x + half, y) && hit(e, x, y - half) && hit(e, x, y + half)) continue;
+			if (reach(e, x, y, -1, 0) + reach(e, x, y, 1, 0) >= enough && reach(e, x, y, 0, -1) + reach(e, x, y, 0, 1) >= enough) continue;
 			found.push(e.tagName + "." + e.className + " " + JSON.stringify(e.textContent.trim().slice(0, 30) || e.name || "") + ": " + box.width.toFixed(1) + " by " + box.height.toFixed(1));
 		}
 		return found;
@@ -249,8 +255,8 @@ func (b *tab) tabs() *stop {
 	return read[*stop](b, `(() => {
 		const e = document.activeElement;
 		if (!e || e === document.body || e === document.documentElement) return null;
-		const drawn = (p) => { const s = getComputedStyle(p); return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 1.5 && !/, 0\)|\/ 0\)|transparent/.test(s.outlineColor); };
-		let ring = false;
+		const drawn = (p, part) => { const s = getComputedStyle(p, part); return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 1.5 && !/, 0\)|\/ 0\)|transparent/.test(s.outlineColor); };
+		let ring = drawn(e, "::after");
 		for (let p = e, i = 0; p && i < 4 && !ring; p = p.parentElement, i++) ring = drawn(p);
 		const box = e.getBoundingClientRect();
 		const [left, right] = [Math.max(box.left, 0), Math.min(box.right, innerWidth)], [top, bottom] = [Math.max(box.top, 0), Math.min(box.bottom, innerHeight)];
