@@ -119,6 +119,9 @@ func (b *tab) accessible(when string, rules ...string) {
 	for _, violation := range found {
 		b.t.Errorf("%s: %s", when, violation)
 	}
+	if n := read[int](b, `document.querySelectorAll("h1").length`); n != 1 {
+		b.t.Errorf("%s: %d headings of the first level", when, n)
+	}
 }
 
 // reachable are the parts of the page that keys and fingers can get at now: those of an open dialog
