@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
 
@@ -212,11 +211,6 @@ func everyPage(t *testing.T) ([]call, *office) {
 			b.click(".switcher-door")
 			b.until("the list of rooms", `document.querySelector("#rooms").matches(":popover-open")`)
 		}},
-		{"room-keys", ada, r.path(""), func(b *tab) {
-			b.until("a page that takes keys", `window.htmx && document.querySelector("room-switch:defined")`)
-			b.strike("?", "?", 191, chromedp.ModifierShift)
-			b.until("the list of keys", `document.querySelector(".keys-dialog")?.open`)
-		}},
 		{"message", ada, r.path(fmt.Sprintf("/messages/%d/edit", n)), nil},
 		{"older", ada, r.path("/messages?before=20"), nil},
 		{"proof", ada, r.path("/proof?n=3"), nil},
@@ -255,7 +249,6 @@ func everyPage(t *testing.T) ([]call, *office) {
 		{"device", ada, "/account/device", nil},
 		{"leave", ada, "/account/delete", nil},
 		{"goodbye", fresh, "/goodbye", nil},
-		{"keys", ada, "/keys", nil},
 		{"passkeys", ada, "/account/passkeys", nil},
 		{"reset", fresh, "/reset", nil},
 		{"sudo", grace, "/sudo?next=/account/password", nil},
