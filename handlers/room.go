@@ -52,7 +52,7 @@ func (a *App) showRooms(c echo.Context, status int, r views.Rooms) error {
 	if c.QueryParam("gone") != "" {
 		s.Notice = "You are no longer in this room."
 	}
-	return a.render(c, status, views.RoomsPage(s, r))
+	return a.renderPacked(c, status, views.RoomsPage(s, r))
 }
 
 // yourRooms fills in the rooms of a person, and where the person waits. It returns a short name for
@@ -154,7 +154,7 @@ func (a *App) roomPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.render(c, http.StatusOK, page.with(rand.Text()))
+	return page.send(a, c, rand.Text())
 }
 
 // showRoom shows a room, with the composer as it was sent.
@@ -172,7 +172,7 @@ func (a *App) renderRoom(c echo.Context, status int, s views.Shell, v models.Vie
 		return err
 	}
 	r.Composer = freshComposer(membership(c), composer)
-	return a.render(c, status, views.RoomPage(s, r))
+	return a.renderPacked(c, status, views.RoomPage(s, r))
 }
 
 // room fills the page of a room but for its composer.
