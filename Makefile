@@ -1,12 +1,13 @@
 # make test      everything that must hold, from a fresh clone
 # make generate  the Go code of the views, after a change of a .templ file
+# make icons     the pictures of the mark, after a change of static/icon.svg (needs Chromium)
 # make run       the server
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 TOOL := go tool -modfile=tools.mod
 
-.PHONY: run test generate needs format generated reviews modules lint vulnerabilities suite alone
+.PHONY: run test generate icons needs format generated reviews modules lint vulnerabilities suite alone
 
 run:
 	go run main.go
@@ -26,6 +27,9 @@ ROOMY = try=$$(mktemp /dev/shm/conclave-XXXXXX 2>/dev/null) && echo true >"$$try
 generate:
 	$(TOOL) templ generate
 	$(TOOL) templ fmt views
+
+icons:
+	go run static/icons/draw.go
 
 # What a fresh Debian machine lacks. Nothing is skipped silently: what cannot be installed is named.
 BROWSERS := chromium chromium-browser google-chrome

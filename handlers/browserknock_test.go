@@ -38,6 +38,7 @@ func TestBrowserAKnockAndItsAnswerAreLive(t *testing.T) {
 	}
 	ada.say(r, "Welcome")
 	z.until("what is unread, on a card that came later", `document.querySelector(".room-card .unread").textContent.startsWith("1")`)
+	z.until("the cards at rest", "!document.activeViewTransition")
 	z.click("#your-rooms .room-card a")
 	z.at(r.path(""))
 

@@ -111,6 +111,7 @@ func New(o Options) *App {
 	member.get("/account/sessions", a.sessionsPage)
 	member.post("/account/sessions/end-others", a.sudo("/account/sessions", a.endOtherSessions))
 	member.post("/account/sessions/:name/end", a.sudo("/account/sessions", a.endSession))
+	member.get("/account/device", a.devicePage)
 	member.get("/account/delete", a.sudoForm("/account/delete", a.farewellPage))
 	member.post("/account/delete", a.sudo("/account/delete", a.farewell))
 

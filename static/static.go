@@ -1,5 +1,5 @@
 // Package static holds what the browser loads besides pages: one style sheet, two
-// scripts and the mark. Everything is embedded, joined and compressed once at start, and
+// scripts and the mark in its shapes. Everything is embedded, joined and compressed once at start, and
 // served under a digest of the whole tree, so a browser may keep it for ever and never
 // sees half of an old version.
 package static
@@ -20,10 +20,10 @@ import (
 	"strings"
 )
 
-//go:embed css/*.css js/*.js vendor/*.min.js safe.js icon.svg
+//go:embed css/*.css js/*.js vendor/*.min.js safe.js icon.svg icons/*.png manifest.webmanifest
 var tree embed.FS
 
-// asset is one served file, as it is and compressed.
+// asset is one served file, as it is and compressed, if that makes it smaller.
 type asset struct {
 	kind string
 	etag string
@@ -38,11 +38,11 @@ var (
 
 func init() {
 	assets = map[string]asset{
-		"app.css":  prepare("text/css; charset=utf-8", joinCSS(tree)),
-		"htmx.js":  prepare("text/javascript; charset=utf-8", joinHTMX(tree)),
-		"app.js":   prepare("text/javascript; charset=utf-8", joinModules(tree)),
-		"icon.svg": prepare("image/svg+xml", read(tree, "icon.svg")),
+		"app.css": prepare("text/css; charset=utf-8", joinCSS(tree)),
+		"htmx.js": prepare("text/javascript; charset=utf-8", joinHTMX(tree)),
+		"app.js":  prepare("text/javascript; charset=utf-8", joinModules(tree)),
 	}
+	addIcons(assets)
 	digest = digestOf(assets)
 }
 
@@ -70,7 +70,7 @@ func Handler() http.Handler {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 		h.Set("Vary", "Accept-Encoding")
 		body, etag := a.body, `"`+a.etag+`"`
-		if AcceptsGzip(r.Header.Get("Accept-Encoding")) {
+		if a.gz != nil && AcceptsGzip(r.Header.Get("Accept-Encoding")) {
 			body, etag = a.gz, `"`+a.etag+`-gz"`
 		}
 		h.Set("ETag", etag)
@@ -190,7 +190,11 @@ func prepare(kind string, body []byte) asset {
 	if err != nil {
 		panic("static: " + err.Error()) // writing to memory at a fixed level cannot fail
 	}
-	return asset{kind: kind, etag: hex.EncodeToString(sum[:8]), body: body, gz: gz.Bytes()}
+	a := asset{kind: kind, etag: hex.EncodeToString(sum[:8]), body: body}
+	if gz.Len() < len(body) {
+		a.gz = gz.Bytes()
+	}
+	return a
 }
 
 // digestOf looks at the joined files, not at their parts: a change in the way they are

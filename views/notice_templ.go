@@ -10,6 +10,22 @@ import templruntime "github.com/a-h/templ/runtime"
 
 import "strconv"
 
+const (
+	arrivalFailuresOne  = "One failed attempt to log in to your account since {}"
+	arrivalFailuresSome = "{} failed attempts to log in to your account since {}"
+	arrivalChange       = "{} If that was not you, somebody knows your password: {}."
+	arrivalChangeNow    = "change it now"
+	arrivalBefore       = "Your last login before this one came from {}, {}"
+	newsDevice          = "A new device logged in to your account: {}, from {}, {}"
+	newsNotYou          = "Not you? {} and change your password."
+	newsEnd             = "End that session"
+	newsMe              = "It was me"
+	arrivalGuessedIt    = "It had the right password and a wrong code."
+	arrivalGuessedAll   = "All of them had the right password and a wrong code."
+	arrivalGuessedOne   = "One of them had the right password and a wrong code."
+	arrivalGuessedSome  = "{} of them had the right password and a wrong code."
+)
+
 // arrival says after a sign-in how many have failed. When the password was right in some of them,
 // somebody else may know it. Each moment ends its line: what follows an element stands apart from it.
 func arrival(a Arrival) templ.Component {
@@ -37,16 +53,7 @@ func arrival(a Arrival) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		var templ_7745c5c3_Var2 string
-		templ_7745c5c3_Var2, templ_7745c5c3_Err = templ.JoinStringErrs(failures(a.Failures) + " to log in to your account since ")
-		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/notice.templ`, Line: 10, Col: 63}
-		}
-		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var2))
-		if templ_7745c5c3_Err != nil {
-			return templ_7745c5c3_Err
-		}
-		templ_7745c5c3_Err = localTime(a.Since, "time").Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = counted(a.Failures, arrivalFailuresOne, arrivalFailuresSome, localTime(a.Since, "time")).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -55,20 +62,15 @@ func arrival(a Arrival) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if a.Guessed > 0 {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "<p><strong>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "<p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			var templ_7745c5c3_Var3 string
-			templ_7745c5c3_Var3, templ_7745c5c3_Err = templ.JoinStringErrs(guessed(a))
-			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/notice.templ`, Line: 15, Col: 24}
-			}
-			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var3))
+			templ_7745c5c3_Err = sentence(arrivalChange, strong(guessed(a)), linked("/account/password", arrivalChangeNow)).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, " the right password and a wrong code.</strong> If that was not you, somebody knows your password: <a href=\"/account/password\">change it now</a>.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -78,16 +80,7 @@ func arrival(a Arrival) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			var templ_7745c5c3_Var4 string
-			templ_7745c5c3_Var4, templ_7745c5c3_Err = templ.JoinStringErrs("Your last login before this one came from " + a.LastFrom + ", ")
-			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/notice.templ`, Line: 21, Col: 70}
-			}
-			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var4))
-			if templ_7745c5c3_Err != nil {
-				return templ_7745c5c3_Err
-			}
-			templ_7745c5c3_Err = localTime(a.Last, "time").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = sentence(arrivalBefore, plain(a.LastFrom), localTime(a.Last, "time")).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -121,9 +114,9 @@ func NewsPart(list []News) templ.Component {
 			}()
 		}
 		ctx = templ.InitializeContext(ctx)
-		templ_7745c5c3_Var5 := templ.GetChildren(ctx)
-		if templ_7745c5c3_Var5 == nil {
-			templ_7745c5c3_Var5 = templ.NopComponent
+		templ_7745c5c3_Var2 := templ.GetChildren(ctx)
+		if templ_7745c5c3_Var2 == nil {
+			templ_7745c5c3_Var2 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
 		if len(list) > 0 {
@@ -136,16 +129,7 @@ func NewsPart(list []News) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				var templ_7745c5c3_Var6 string
-				templ_7745c5c3_Var6, templ_7745c5c3_Err = templ.JoinStringErrs("A new device logged in to your account: " + n.Browser + ", from " + n.Address + ", ")
-				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/notice.templ`, Line: 34, Col: 92}
-				}
-				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var6))
-				if templ_7745c5c3_Err != nil {
-					return templ_7745c5c3_Err
-				}
-				templ_7745c5c3_Err = localTime(n.At, "time").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = sentence(newsDevice, plain(n.Browser), plain(n.Address), localTime(n.At, "time")).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -154,7 +138,28 @@ func NewsPart(list []News) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<form method=\"post\" action=\"/account/news\" hx-post=\"/account/news\" hx-target=\"#news\" hx-swap=\"innerHTML\"><p>Not you? <a href=\"/account/sessions\">End that session</a> and change your password.</p><button class=\"button\">It was me</button></form></div>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<form method=\"post\" action=\"/account/news\" hx-post=\"/account/news\" hx-target=\"#news\" hx-swap=\"innerHTML\"><p>")
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			templ_7745c5c3_Err = sentence(newsNotYou, linked("/account/sessions", newsEnd)).Render(ctx, templ_7745c5c3_Buffer)
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 12, "</p><button class=\"button\">")
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			var templ_7745c5c3_Var3 string
+			templ_7745c5c3_Var3, templ_7745c5c3_Err = templ.JoinStringErrs(newsMe)
+			if templ_7745c5c3_Err != nil {
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/notice.templ`, Line: 54, Col: 35}
+			}
+			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var3))
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 13, "</button></form></div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -180,12 +185,12 @@ func NewsPartial(list []News) templ.Component {
 			}()
 		}
 		ctx = templ.InitializeContext(ctx)
-		templ_7745c5c3_Var7 := templ.GetChildren(ctx)
-		if templ_7745c5c3_Var7 == nil {
-			templ_7745c5c3_Var7 = templ.NopComponent
+		templ_7745c5c3_Var4 := templ.GetChildren(ctx)
+		if templ_7745c5c3_Var4 == nil {
+			templ_7745c5c3_Var4 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 12, "<hx-partial hx-target=\"#news\" hx-swap=\"innerHTML\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 14, "<hx-partial hx-target=\"#news\" hx-swap=\"innerHTML\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -193,7 +198,7 @@ func NewsPartial(list []News) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 13, "</hx-partial>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 15, "</hx-partial>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -201,24 +206,16 @@ func NewsPartial(list []News) templ.Component {
 	})
 }
 
-// failures counts attempts in words that begin a sentence.
-func failures(n int) string {
-	if n == 1 {
-		return "One failed attempt"
-	}
-	return strconv.Itoa(n) + " failed attempts"
-}
-
 func guessed(a Arrival) string {
 	switch {
 	case a.Failures == 1:
-		return "It had"
+		return arrivalGuessedIt
 	case a.Guessed == a.Failures:
-		return "All of them had"
+		return arrivalGuessedAll
 	case a.Guessed == 1:
-		return "One of them had"
+		return arrivalGuessedOne
 	}
-	return strconv.Itoa(a.Guessed) + " of them had"
+	return filled(arrivalGuessedSome, strconv.Itoa(a.Guessed))
 }
 
 var _ = templruntime.GeneratedTemplate

@@ -147,13 +147,6 @@ func count(n int) string { return strconv.Itoa(n) }
 
 func entryNumber(n uint64) string { return strconv.FormatUint(n, 10) }
 
-func missingEntries(n uint64) string {
-	if n == 1 {
-		return "One entry is missing here"
-	}
-	return entryNumber(n) + " entries are missing here"
-}
-
 func chartDay(c Chart, at int) time.Time {
 	if at < 0 || at >= len(c.Days) {
 		return time.Time{}

@@ -899,11 +899,11 @@ func firstLetter(word string) string {
 	return string(r)
 }
 
-// hue is one of eight colours, always the same for the same person.
+// hue is one of twelve colours, always the same for the same person.
 func hue(username string) string {
 	h := fnv.New32a()
 	h.Write([]byte(username))
-	return "hue-" + strconv.Itoa(int(h.Sum32()%8))
+	return "hue-" + strconv.Itoa(int(h.Sum32()%12))
 }
 
 var _ = templruntime.GeneratedTemplate

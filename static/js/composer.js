@@ -2,7 +2,10 @@
 // it for the <out-box>, which gives back what the server refuses. A draft outlives a reload and
 // is known to this person only.
 const limit = 4000;
-const touch = matchMedia("(pointer: coarse)").matches && !matchMedia("(any-pointer: fine)").matches;
+const root = document.documentElement;
+const ctrl = /Mac|iP/.test(navigator.platform) ? "⌘" : "Ctrl";
+const sends = "Enter sends, Shift+Enter begins a new line.";
+const breaks = `Enter begins a new line, ${ctrl}+Enter sends.`;
 const unanswered = "The server could not take this message, and it is back in the box. Send it again in a moment.";
 
 function newID() {
@@ -23,11 +26,22 @@ customElements.define("chat-composer", class extends HTMLElement {
 		this.box.addEventListener("keydown", (event) => this.pressed(event));
 		this.box.addEventListener("input", () => this.typed());
 		this.outbox.addEventListener("returned", (event) => this.putBack(event.detail));
+		document.addEventListener("device", () => this.explain());
+	}
+
+	// explain says what Enter does: always to who cannot see, and to all others when it is not usual.
+	explain() {
+		const enter = root.hasAttribute("data-enter");
+		const glass = matchMedia("(pointer: coarse)").matches;
+		document.getElementById("composer-keys").textContent = enter ? sends : breaks;
+		this.label ??= this.box.placeholder;
+		this.box.placeholder = this.label + (enter || glass ? "" : ` (${ctrl}+Enter sends)`);
+		this.box.enterKeyHint = enter ? "send" : "enter";
 	}
 
 	pressed(event) {
 		if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-		if (touch && !event.ctrlKey && !event.metaKey) return;
+		if (!root.hasAttribute("data-enter") && !event.ctrlKey && !event.metaKey) return;
 		event.preventDefault();
 		this.form.requestSubmit();
 	}

@@ -1,4 +1,4 @@
-// What is unread elsewhere: on the cards of rooms, at the way home, and in the title. Of the room
+// What is unread elsewhere: on the cards of rooms, at the way home, in the title and on its icon. Of the room
 // that the page shows, the page's own count is taken (mark.js); of the others, what the feed says.
 const told = document.getElementById("unreads");
 const here = document.querySelector(".talk[data-room]")?.dataset.room;
@@ -7,6 +7,7 @@ const home = document.querySelector(".home");
 const elsewhere = document.getElementById("elsewhere");
 const cards = () => [...document.querySelectorAll(".room-card .unread")]; // the list may be replaced
 const title = document.title;
+const icon = document.querySelector("link[rel=icon]");
 let heard = Boolean(told?.firstElementChild); // until then the cards know best
 const few = (count) => count > 99 ? "99+" : String(count);
 
@@ -32,6 +33,8 @@ function show() {
 	}
 	if (here) sum += Number(list.dataset.unread ?? 0);
 	document.title = sum ? `(${few(sum)}) ${title}` : title;
+	const mark = icon.href.replace(/icon[^/]*$/, sum ? `icon-${sum > 9 ? "more" : sum}.svg` : "icon.svg");
+	if (icon.href !== mark) icon.href = mark;
 }
 
 if (told) {
