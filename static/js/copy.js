@@ -19,7 +19,6 @@ customElements.define("copy-button", class extends HTMLElement {
 
 customElements.define("print-button", class extends HTMLElement {
 	connectedCallback() {
-		this.hidden = false;
 		this.addEventListener("click", () => window.print());
 	}
 });

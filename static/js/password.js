@@ -3,7 +3,6 @@
 customElements.define("password-field", class extends HTMLElement {
 	connectedCallback() {
 		const button = this.querySelector("button");
-		button.hidden = false;
 		button.addEventListener("click", () => this.show(this.input.type === "password"));
 		queueMicrotask(() => this.finish()); // after htmx has put the kept input back
 	}
