@@ -42,7 +42,7 @@ func (b *tab) weighs() *traffic {
 
 // talk is a room of a few people with more than a page of ordinary messages, of which the newest is
 // the first that Ada has not seen.
-func (o *office) talk() (ada *person, r room) {
+func (o *office) talk() (ada, grace *person, r room) {
 	o.t.Helper()
 	ada = o.administrator("ada", "Ada Lovelace")
 	others := []*person{o.register("grace", "Grace Brewster Murray Hopper"), o.register("emmy", "Emmy Noether"), o.register("hedy", "Hedy Lamarr"), o.register("rosalind", "Rosalind Franklin")}
@@ -59,7 +59,7 @@ func (o *office) talk() (ada *person, r room) {
 		o.posts(others[i/2%4], r, fmt.Sprintf("%s (%d)", said[i%5], i+1))
 	}
 	ada.reads(r)
-	return ada, r
+	return ada, others[0], r
 }
 
 const (
@@ -73,7 +73,7 @@ const stopwatch = `
 	window.moved = [];
 	new PerformanceObserver((list) => {
 		for (const { hadRecentInput, value, sources } of list.getEntries()) {
-			if (!hadRecentInput) moved.push(value + ": " + sources.map(({ node }) => (node?.nodeType === 1 ? node : node?.parentElement)?.outerHTML.slice(0, 80)).join(", "));
+			if (!hadRecentInput) moved.push(value + ": " + sources.map(({ node, previousRect: p, currentRect: c }) => "from " + [p.x, p.y, p.width, p.height] + " to " + [c.x, c.y, c.width, c.height] + " " + (node?.nodeType === 1 ? node : node?.parentElement)?.outerHTML.slice(0, 80)).join(", "));
 		}
 	}).observe({ type: "layout-shift", buffered: true });
 	requestAnimationFrame(function look() {
@@ -119,7 +119,7 @@ func (b *tab) throttle(rate float64) {
 func TestBrowserTheFirstVisitToARoomIsSmall(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, quick)
-	ada, r := o.talk()
+	ada, _, r := o.talk()
 	for _, l := range []slowLine{{"562.5 ms for a request, 1.44 Mbit/s", 562.5, 1.44e6 / 8, 675e3 / 8}, {"150 ms there and back, 1.6 Mbit/s", 150, 1.6e6 / 8, 750e3 / 8}} {
 		b := ada.browserOf()
 		f := b.weighs()
@@ -158,4 +158,87 @@ func (f *traffic) small(t *testing.T) {
 	if sum > firstVisit || count > requests {
 		t.Errorf("the first visit takes %d bytes in %d requests besides icons; %d and %d are the limits", sum, count, firstVisit, requests)
 	}
+}
+
+// late opens a page whose scripts come when all the rest has been painted.
+func (b *tab) late(path, meanwhile string) {
+	b.t.Helper()
+	h := b.hold("/app.js", false)
+	b.do("go to "+path, command(page.Navigate, page.NavigateParams{URL: b.address(path)}))
+	id := h.next()
+	b.until("a first painting", `performance.getEntriesByName("first-contentful-paint").length`)
+	b.settle()
+	b.until("what shows before the script has come", meanwhile)
+	h.pass(id)
+	h.release()
+	b.at(path)
+	b.stood(path)
+}
+
+const (
+	sketched = `getComputedStyle(document.querySelector("#messages > li")).visibility === "hidden" && getComputedStyle(document.querySelector("#scroller"), "::before").backgroundImage.includes("gradient")`
+	revealed = `getComputedStyle(document.querySelector("#messages > li")).visibility === "visible" && getComputedStyle(document.querySelector("#scroller"), "::before").content === "none"`
+)
+
+// Nothing on any page moves by itself: not when the scripts come late and finish it, and not when something
+// happens to it afterwards.
+func TestBrowserNothingMovesByItself(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t, quick)
+	ada, grace, r := o.talk()
+	r2 := ada.createRoom("Library")
+	ada.confirm("/rooms").wantRedirect("/rooms")
+	b, fresh := ada.browserOf(), o.visitor().browserOf()
+	for _, each := range []*tab{b, fresh} {
+		each.do("start a watch", command(page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: stopwatch}),
+			command(network.Enable, network.EnableParams{}), command(network.SetCacheDisabled, network.SetCacheDisabledParams{CacheDisabled: true}))
+	}
+	for _, path := range []string{"/login", "/register", "/join"} {
+		fresh.late(path, "true")
+	}
+	for _, path := range []string{
+		r.path("/messages?before=30"), r.path("/members"), r.path("/settings"), r.path("/proof?n=5"), r2.path(""), "/join", "/account", "/account/email", "/account/password",
+		"/account/authenticator", "/account/codes", "/account/sessions", "/account/passkeys", "/account/delete", "/admin", "/admin/people", "/admin/rooms",
+		"/admin/invitations", "/admin/attempts", "/admin/audit",
+	} {
+		b.late(path, "true")
+	}
+
+	// The list of rooms, with news of rooms.
+	b.late("/rooms", "true")
+	b.until("the feed of the page", `document.body.dataset.line === "up"`)
+	o.posts(grace, r, "one", "two")
+	b.counts(r, "2")
+	b.stood("with a count")
+	ada.reads(r)
+
+	// A room: the messages are sketched, then there. Who has the scripts sees no sketch.
+	b.late(r.path(""), sketched)
+	b.until("the messages", revealed)
+	b.here(ada)
+	b.until("the end in view", atEnd)
+	o.posts(grace, r, numbered(1, 6)...)
+	b.until("new messages", `document.querySelector("#messages > li:last-child > .body")?.innerText === "message 6"`)
+	b.until("the end in view", atEnd)
+	b.stood("with new messages at the end")
+	for tries := 0; read[int](b, `document.querySelectorAll("#messages > li").length`) < 60 && tries < 40; tries++ {
+		b.wheel("#scroller", -800)
+		b.stands()
+	}
+	b.stood("with older messages")
+	b.wheel("#scroller", 500)
+	b.stands()
+	o.posts(grace, r, numbered(7, 9)...)
+	b.until("a way to the new ones", `document.querySelector("#newest").textContent.includes("3 new")`)
+	b.stood("with new messages out of sight")
+	ada.loginWith(safariOnPhone)
+	b.until("word of another device", `document.querySelector("#news .notice")?.checkVisibility()`)
+	b.stood("with the word of another device")
+	b.expectOutage()
+	address := o.server.Listener.Addr().String()
+	o.stop()
+	b.until("the notice that the line is down", `document.querySelector("#connection").checkVisibility()`)
+	o.start(address)
+	b.until("no notice any more", `!document.querySelector("#connection").checkVisibility()`)
+	b.stood("with the line down and up again")
 }

@@ -42,7 +42,8 @@ customElements.define("message-list", class extends HTMLElement {
 	changed(changes) {
 		for (const { addedNodes, nextSibling } of changes) {
 			for (const li of addedNodes) this.mark(li);
-			this.mark(dated(nextSibling, "nextSibling"));
+			const next = dated(nextSibling, "nextSibling");
+			if (next !== this.seam) this.mark(next);
 		}
 		if (this.held && document.activeElement === document.body) this.lead(this.held);
 		if (this.stuck) return this.toBottom();
@@ -84,6 +85,10 @@ customElements.define("message-list", class extends HTMLElement {
 		const near = this.scrollHeight - this.scrollTop - this.clientHeight < 40;
 		this.stuck = near || (this.stuck && this.scrollTop >= this.last);
 		this.stands();
+		if (!this.seam || this.inView(this.seam)) return;
+		this.mark(this.seam);
+		this.seam = null;
+		this.resized();
 	}
 
 	stands() {
@@ -96,14 +101,21 @@ customElements.define("message-list", class extends HTMLElement {
 		this.dispatchEvent(new Event("looked"));
 	}
 
+	inView(li) {
+		const { top, bottom } = li.getBoundingClientRect(), box = this.getBoundingClientRect();
+		return bottom > box.top && top < box.bottom;
+	}
+
 	// remember notes where the first visible message stands just before a swap changes the
-	// list. An older page is no news: the log stays silent while it is put in.
+	// list. An older page is no news: the log stays silent while it is put in, and what it was put
+	// in front of keeps its look for as long as it is in view.
 	remember(event) {
 		this.look();
 		this.held = document.activeElement?.closest("#messages > li")?.id;
 		this.anchor = this.stuck ? null : this.firstInView("bottom");
 		this.offset = this.anchor?.getBoundingClientRect().bottom;
 		if (!["older", "scroller"].includes(event?.target.id)) return;
+		this.seam = this.list.firstElementChild;
 		this.list.parentElement.ariaLive = "off";
 		setTimeout(() => { this.list.parentElement.ariaLive = "polite"; }, 500);
 	}
