@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // traffic is what a tab has fetched.
@@ -241,4 +242,75 @@ func TestBrowserNothingMovesByItself(t *testing.T) {
 	o.start(address)
 	b.until("no notice any more", `!document.querySelector("#connection").checkVisibility()`)
 	b.stood("with the line down and up again")
+}
+
+// stop is the first message that is in view whole, and how far below the upper edge it stands.
+type stop struct {
+	ID  string
+	Top float64
+}
+
+func (b *tab) stop() stop {
+	b.t.Helper()
+	return read[stop](b, `(() => {
+		const top = document.querySelector("#scroller").getBoundingClientRect().top;
+		const li = [...document.querySelectorAll("#messages > li")].find((li) => li.getBoundingClientRect().top >= top);
+		return { ID: li.id, Top: li.getBoundingClientRect().top - top };
+	})()`)
+}
+
+// Whatever becomes bigger or smaller, the end stays in view for who reads there, and for who reads further
+// up the message at the top.
+func TestBrowserTheReadersPlaceOutlivesEveryChangeOfSize(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t, quick)
+	ada, _, r := o.talk()
+	b := ada.browserOf()
+	b.enters(ada, r)
+	b.until("the end in view", atEnd)
+	changes := []struct {
+		what string
+		do   func()
+	}{
+		{"a phone", func() { b.resize(375, 812) }},
+		{"the keyboard of a phone", func() { b.resize(375, 420) }},
+		{"a phone on its side", func() { b.resize(812, 375) }},
+		{"a phone again", func() { b.resize(375, 812) }},
+		{"the panel", func() {
+			b.click(".panel-door")
+			b.until("the panel", `document.querySelector("#panel").matches(":popover-open")`)
+			b.press(kb.Escape)
+			b.until("no panel", `!document.querySelector("#panel").matches(":popover-open")`)
+		}},
+		{"a wide window", func() { b.resize(1280, 800) }},
+		{"a longer draft", func() {
+			b.click("#body")
+			b.paste("one\ntwo\nthree\nfour\nfive\nsix")
+		}},
+		{"no draft", func() {
+			b.press("a", chromedp.ModifierCtrl)
+			b.press(kb.Backspace)
+		}},
+		{"another font", func() { read[string](b, `document.documentElement.style.fontSize = "125%"`) }},
+		{"the font again", func() { read[string](b, `document.documentElement.style.fontSize = ""`) }},
+	}
+	for _, c := range changes {
+		c.do()
+		b.settle()
+		if !b.look(atEnd) {
+			t.Errorf("with %s, the end is out of view", c.what)
+		}
+	}
+	b.wheel("#scroller", -2000)
+	b.until("the end out of view", "!"+atEnd)
+	b.stands()
+	for _, c := range changes {
+		before := b.stop()
+		c.do()
+		b.settle()
+		now := read[float64](b, fmt.Sprintf(`document.getElementById(%q).getBoundingClientRect().top - document.querySelector("#scroller").getBoundingClientRect().top`, before.ID))
+		if now < before.Top-2 || now > before.Top+2 {
+			t.Errorf("with %s, %s jumped from %.1f to %.1f", c.what, before.ID, before.Top, now)
+		}
+	}
 }
