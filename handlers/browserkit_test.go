@@ -279,10 +279,15 @@ func (b *tab) fail(format string, args ...any) {
 	b.t.Fatalf("%s: %s\nthe page: %s", b.name, fmt.Sprintf(format, args...), shortened(seen))
 }
 
-// readInto evaluates an expression in the page without what the tools may do more than the page.
+// readInto evaluates an expression in the page.
 func (b *tab) readInto(result any, expression string) error {
 	ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
 	defer cancel()
+	return evaluate(ctx, result, expression)
+}
+
+// evaluate evaluates without what the tools may do more than the page.
+func evaluate(ctx context.Context, result any, expression string) error {
 	res, err := chromedp.Call(ctx, runtime.Evaluate, runtime.EvaluateParams{
 		Expression: expression, ReturnByValue: new(true), AwaitPromise: new(true), AllowUnsafeEvalBlockedByCSP: new(false),
 	})

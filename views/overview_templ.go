@@ -15,58 +15,58 @@ import (
 )
 
 const (
-	overviewHeading      = "Administration"
-	overviewWarnings     = "To look at"
-	overviewCalm         = "Nothing needs your attention."
-	overviewDiskShort    = "The disk of the data folder is nearly full: {} are free. When it is full nobody can write any more."
-	overviewCertEnds     = "The certificate ends on {} and was not renewed: look into the server's log, or run conclave certs renew."
-	overviewCertOther    = "The certificate ends on {}. It was not made by Conclave: replace cert.pem and key.pem."
-	integrityHeading     = "Integrity"
-	integrityRooms       = "Rooms checked"
-	integrityRoomsAll    = "all that there were at the start"
-	integrityRoomsSome   = "{} of the {} there were at the start"
-	integrityHarmed      = "Damaged rooms"
-	integrityHarmedNone  = "none"
-	integrityAudit       = "Audit log"
-	integrityAuditWhole  = "whole"
-	integrityAuditBroken = "damaged at entry {}"
-	integrityAuditOpen   = "still being checked"
-	integrityAnchored    = "Anchored up to"
-	serverHeading        = "Server"
-	serverStarted        = "Running since"
-	serverOnline         = "Online now"
-	serverOnlineOf       = "{} of {} people, open pages: {}"
-	serverRooms          = "Rooms"
-	serverRegistration   = "Registration"
-	serverMemory         = "Memory"
-	serverLimits         = "Limits"
-	serverLimitsScaled   = "multiplied by {}"
-	serverVersion        = "Version"
-	keysHeading          = "Keys"
-	keysMaster           = "Master key"
-	keysSince            = "In use since"
-	keysKept             = "Kept"
-	keysKeptData         = "in the data folder"
-	keysKeptCredentials  = "from the service manager's credentials"
-	keysUnused           = "Unused files"
-	diskHeading          = "Disk"
-	diskDatabase         = "Database"
-	diskLog              = "Write-ahead log"
-	diskFree             = "Free"
-	diskFreeOf           = "{} of {}"
-	diskFreeUnknown      = "not known on this system"
-	certHeading          = "Certificate"
-	certFingerprint      = "SHA-256"
-	certKey              = "Public key"
-	certUntil            = "Valid until"
-	certNames            = "Names"
-	certMade             = "Made"
-	certMadeHere         = "by Conclave, which renews it"
-	certMadeElsewhere    = "by you: Conclave never replaces it"
-	sizeBytes            = "{} B"
-	sizeKiB              = "{} KiB"
-	sizeMiB              = "{} MiB"
-	sizeGiB              = "{} GiB"
+	overviewHeading       = "Administration"
+	overviewWarnings      = "To look at"
+	overviewCalm          = "Nothing needs your attention."
+	overviewDiskShort     = "The disk of the data folder is nearly full: {} are free. When it is full nobody can write any more."
+	overviewCertEnds      = "The certificate ends on {} and was not renewed: look into the server's log, or run conclave certs renew."
+	overviewCertOther     = "The certificate ends on {}. It was not made by Conclave: replace cert.pem and key.pem."
+	integrityHeading      = "Integrity"
+	integrityRooms        = "Rooms checked"
+	integrityRoomsAll     = "all that there were at the start"
+	integrityRoomsSome    = "{} of the {} there were at the start"
+	integrityHarmed       = "Damaged rooms"
+	integrityHarmedNone   = "none"
+	integrityAudit        = "Audit log"
+	integrityAuditWhole   = "whole"
+	integrityAuditBroken  = "damaged at entry {}"
+	integrityAuditOpen    = "still being checked"
+	integrityAnchored     = "Anchored up to"
+	serverHeading         = "Server"
+	serverStarted         = "Running since"
+	serverOnline          = "Online now"
+	serverOnlineOf        = "{} of {} people, open pages: {}"
+	serverRooms           = "Rooms"
+	serverRegistration    = "Registration"
+	serverMemory          = "Memory"
+	serverLimits          = "Limits"
+	serverLimitsScaled    = "multiplied by {}"
+	serverVersion         = "Version"
+	masterHeading         = "Keys"
+	masterKey             = "Master key"
+	masterSince           = "In use since"
+	masterKept            = "Kept"
+	masterKeptData        = "in the data folder"
+	masterKeptCredentials = "from the service manager's credentials"
+	masterUnused          = "Unused files"
+	diskHeading           = "Disk"
+	diskDatabase          = "Database"
+	diskLog               = "Write-ahead log"
+	diskFree              = "Free"
+	diskFreeOf            = "{} of {}"
+	diskFreeUnknown       = "not known on this system"
+	certHeading           = "Certificate"
+	certFingerprint       = "SHA-256"
+	certKey               = "Public key"
+	certUntil             = "Valid until"
+	certNames             = "Names"
+	certMade              = "Made"
+	certMadeHere          = "by Conclave, which renews it"
+	certMadeElsewhere     = "by you: Conclave never replaces it"
+	sizeBytes             = "{} B"
+	sizeKiB               = "{} KiB"
+	sizeMiB               = "{} MiB"
+	sizeGiB               = "{} GiB"
 )
 
 // OverviewPage is where the administration begins.
@@ -329,7 +329,7 @@ func OverviewPage(s Shell, o Overview) templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = facts(keysHeading).Render(templ.WithChildren(ctx, templ_7745c5c3_Var11), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = facts(masterHeading).Render(templ.WithChildren(ctx, templ_7745c5c3_Var11), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -830,11 +830,11 @@ func keyFacts(k Keys) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = fact(keysMaster).Render(templ.WithChildren(ctx, templ_7745c5c3_Var36), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = fact(masterKey).Render(templ.WithChildren(ctx, templ_7745c5c3_Var36), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = momentFact(keysSince, k.Since).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = momentFact(masterSince, k.Since).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -852,9 +852,9 @@ func keyFacts(k Keys) templ.Component {
 			ctx = templ.InitializeContext(ctx)
 			if k.Credentials {
 				var templ_7745c5c3_Var39 string
-				templ_7745c5c3_Var39, templ_7745c5c3_Err = templ.JoinStringErrs(keysKeptCredentials)
+				templ_7745c5c3_Var39, templ_7745c5c3_Err = templ.JoinStringErrs(masterKeptCredentials)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/overview.templ`, Line: 192, Col: 24}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/overview.templ`, Line: 192, Col: 26}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var39))
 				if templ_7745c5c3_Err != nil {
@@ -862,9 +862,9 @@ func keyFacts(k Keys) templ.Component {
 				}
 			} else {
 				var templ_7745c5c3_Var40 string
-				templ_7745c5c3_Var40, templ_7745c5c3_Err = templ.JoinStringErrs(keysKeptData)
+				templ_7745c5c3_Var40, templ_7745c5c3_Err = templ.JoinStringErrs(masterKeptData)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/overview.templ`, Line: 194, Col: 17}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/overview.templ`, Line: 194, Col: 19}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var40))
 				if templ_7745c5c3_Err != nil {
@@ -873,7 +873,7 @@ func keyFacts(k Keys) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = fact(keysKept).Render(templ.WithChildren(ctx, templ_7745c5c3_Var38), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = fact(masterKept).Render(templ.WithChildren(ctx, templ_7745c5c3_Var38), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -909,7 +909,7 @@ func keyFacts(k Keys) templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = fact(keysUnused).Render(templ.WithChildren(ctx, templ_7745c5c3_Var41), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = fact(masterUnused).Render(templ.WithChildren(ctx, templ_7745c5c3_Var41), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -434,7 +434,7 @@ func TestTheContractOfPages(t *testing.T) {
 		"RefreshPartial":        {`<hx-partial hx-target="#messages" hx-swap="innerHTML settle:0">`, `<hx-partial hx-target="#older" hx-swap="outerHTML">`, "The beginning of the room"},
 		"EntryPartial":          {`<hx-partial hx-target="#messages" hx-swap="upsert"><li id="m-9"`, `href="/rooms/r1/messages/9/edit"`, `class="edited"`},
 		"ChangePartial":         {`<hx-partial hx-target="#m-9" hx-swap="outerHTML"><li id="m-9"`},
-		"RoomPage harmed":       {`id="room-proof"`, "n 13: K7M2-QX9R", `href="/rooms/r1/settings"`, `<dialog id="message-dialog"`, "2 messages are missing here", "Message removed"},
+		"RoomPage harmed":       {`id="room-proof"`, "n 13: K7M2-QX9R", `href="/rooms/r1/settings"`, `<dialog id="message-dialog"`, "<local-number>2</local-number> messages are missing here", "Message removed"},
 		"ActionsPage":           {`action="/rooms/r1/messages/9"`, `name="body"`, `action="/rooms/r1/messages/9/delete"`, `href="/rooms/r1"`},
 		"SettingsPage":          {`action="/rooms/r1/destroy"`, `href="/rooms/r1"`, "conclave keys rotate", "conclave keys destroy", "the last ten minutes"},
 		"SudoPage":              {`action="/sudo"`, `name="password"`, `name="code"`, `name="next"`, `value="/rooms/r1/settings"`, "Each code works once; wait for the next one.", `hx-preserve="true"`},

@@ -21,7 +21,7 @@ customElements.define("message-list", class extends HTMLElement {
 		this.toBottom();
 		this.addEventListener("scroll", () => this.look(), { passive: true });
 		this.button.addEventListener("click", () => this.toBottom());
-		document.addEventListener("htmx:before:swap", (event) => this.remember(event));
+		document.addEventListener("htmx:before:swap", () => this.remember());
 		new MutationObserver((changes) => this.changed(changes)).observe(this.list, { childList: true });
 		const size = new ResizeObserver(() => this.stuck && this.toBottom());
 		for (const part of [this, ...this.children]) size.observe(part);
@@ -75,16 +75,12 @@ customElements.define("message-list", class extends HTMLElement {
 		this.dispatchEvent(new Event("looked"));
 	}
 
-	// remember notes where the first visible message stands just before a swap changes the
-	// list. An older page is no news: the log stays silent while it is put in.
-	remember(event) {
+	// remember notes where the first visible message stands just before a swap changes the list.
+	remember() {
 		this.look();
 		this.held = document.activeElement?.closest("#messages > li")?.id;
 		this.anchor = this.stuck ? null : this.firstInView();
 		this.offset = this.anchor?.getBoundingClientRect().bottom;
-		if (!["older", "scroller"].includes(event?.target.id)) return;
-		this.list.parentElement.ariaLive = "off";
-		setTimeout(() => { this.list.parentElement.ariaLive = "polite"; }, 500);
 	}
 
 	firstInView() {

@@ -3,7 +3,6 @@
 const told = document.getElementById("unreads");
 const here = document.querySelector(".talk[data-room]")?.dataset.room;
 const list = document.getElementById("messages");
-const home = document.querySelector(".home");
 const elsewhere = document.getElementById("elsewhere");
 const cards = () => [...document.querySelectorAll(".unread[data-room]")]; // the list may be replaced
 const title = document.title;
@@ -29,10 +28,7 @@ function show() {
 	counts.delete(here);
 	let sum = 0;
 	for (const count of counts.values()) sum += count;
-	if (elsewhere) {
-		put(elsewhere, sum);
-		home.ariaLabel = "Conclave: your rooms" + (sum ? `, ${few(sum)} unread` : "");
-	}
+	if (elsewhere) put(elsewhere, sum);
 	sum += own;
 	document.title = sum ? `(${few(sum)}) ${title}` : title;
 	const mark = icon.href.replace(/icon[^/]*$/, sum ? `icon-${sum > 9 ? "more" : sum}.svg` : "icon.svg");
