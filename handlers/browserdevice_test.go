@@ -148,7 +148,7 @@ func TestBrowserTheSettingsOfADeviceHoldAtOnceInEveryTab(t *testing.T) {
 		t.Errorf("kept in the browser without a person: %q", got)
 	}
 	for _, scheme := range []string{"light", "dark"} {
-		b.do("choose "+scheme, command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}))
+		b.emulate("prefers-color-scheme", scheme)
 		for _, width := range []int64{320, 375, 1280} {
 			b.resize(width, 812)
 			b.fits(fmt.Sprintf("the settings of the device at %d px", width))
@@ -450,13 +450,13 @@ func TestBrowserConclaveCanBePutAmongThePrograms(t *testing.T) {
 		}
 	}
 	for _, scheme := range []string{"light", "dark"} {
-		b.do("choose "+scheme, command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}))
+		b.emulate("prefers-color-scheme", scheme)
 		theme := read[string](b, rgb+`([...document.querySelectorAll("meta[name=theme-color]")].find((e) => matchMedia(e.media).matches).content)`)
 		if bar := read[string](b, rgb+`(getComputedStyle(document.querySelector(".bar")).backgroundColor)`); theme != bar {
 			t.Errorf("%s: theme-color is %s, the header %s: set it in views/layout.templ, and for light in static/manifest.webmanifest", scheme, theme, bar)
 		}
 	}
-	b.do("choose light", command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "light"}}}))
+	b.emulate("prefers-color-scheme", "light")
 	for name, selector := range map[string]string{"theme_color": ".bar", "background_color": "html"} {
 		_, value, _ := strings.Cut(found.Data, `"`+name+`": "`)
 		value, _, _ = strings.Cut(value, `"`)

@@ -226,6 +226,7 @@ func everyPage(t *testing.T) ([]call, *office) {
 		{"authenticator", ada, "/account/authenticator", nil},
 		{"codes", ada, "/account/codes", nil},
 		{"sessions", ada, "/account/sessions", nil},
+		{"device", ada, "/account/device", nil},
 		{"leave", ada, "/account/delete", nil},
 		{"goodbye", fresh, "/goodbye", nil},
 		{"passkeys", ada, "/account/passkeys", nil},
