@@ -269,8 +269,8 @@ func (demoCommand) Run(o options) error {
 	fmt.Println("\nA small co-op is moving in. This takes a few seconds.")
 	people, err := demo.Seed(ctx, forCommands(o), time.Now().In(zone))
 	switch {
-	case err != nil && !temporary:
-		return fmt.Errorf("the demo could not be finished (%w): delete what is in %s", err, o.Data)
+	case ctx.Err() != nil && !temporary:
+		return fmt.Errorf("the demo was interrupted: what is in %s is half of it and can be deleted", o.Data)
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:

@@ -58,8 +58,10 @@ func TestBrowserTheFirstInARoomLearnsHowItFills(t *testing.T) {
 	b.click(".panel-close")
 
 	// A new code is not left to be found out.
+	b.click(".first-here copy-button button")
 	ada.post(r.path("/code/rotate"), nil).want(303)
 	b.until("the old code gone", `!document.querySelector(".first-here .secret") && document.querySelector("#first-code a")`)
+	b.focused("#first-code a") // where the button was
 	b.click("#first-code a")
 	b.until("the new one", fmt.Sprintf(`document.querySelector(".first-here .secret")?.textContent.length === 19 && document.querySelector(".first-here .secret").textContent !== %q`, r.code))
 	r.code = b.text("#room-code")
@@ -69,18 +71,20 @@ func TestBrowserTheFirstInARoomLearnsHowItFills(t *testing.T) {
 	other := ada.browserOf()
 	other.shares(false)
 	other.enters(ada, r)
-	if got := other.text(".first-here share-button button"); got != "Copy the link" {
+	if got := other.text(".first-here share-button button"); got != "Copy link" {
 		t.Errorf("the button says %q", got)
 	}
 	other.click(".first-here share-button button")
 	other.until("the link copied", fmt.Sprintf("copied.join() === %q", other.text("#join-link")))
 
 	// It goes when somebody comes.
+	b.click(".first-here copy-button button")
 	grace.join(r)
 	for _, b := range []*tab{b, other} {
 		b.until("no lesson any more", `!document.querySelector(".first-here")`)
 		b.until("Grace", `document.querySelector("#members [data-username=grace]")`)
 	}
+	b.focused("#scroller")
 	grace.post(r.path("/leave"), nil).want(303)
 	b.until("a word that nobody else is here", `document.querySelector("#alone").textContent.includes("only one here")`)
 }

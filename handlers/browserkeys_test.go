@@ -198,6 +198,19 @@ func TestBrowserKeysChangeMessagesAndLeadBack(t *testing.T) {
 	b.focused("#scroller")
 	grace.say(r, "fourth, by Grace")
 	b.until("the newest is the stop", `document.querySelector("#messages > li:last-child > .act").tabIndex === 0 && document.querySelectorAll("#messages .act:not([tabindex='-1'])").length === 1`)
+
+	// Whoever dictates switches the keys that stand alone off; those with Ctrl stay.
+	b.open("/account/device")
+	b.at("/account/device")
+	b.click("input[name=keys]")
+	b.enters(ada, r)
+	b.strike("?", "?", 191, chromedp.ModifierShift)
+	b.strike("c", "c", 67)
+	b.ctrlK()
+	b.focused("#rooms .find")
+	if b.look(`document.querySelector("dialog[open]")`) {
+		t.Error("a key that is switched off opens a dialog")
+	}
 }
 
 func TestBrowserRoomsAndKeysWithoutJavaScript(t *testing.T) {

@@ -74,7 +74,7 @@ func TestBrowserPicturesOfTheExample(t *testing.T) {
 			tab               *tab
 		}{
 			{"front", "/login", `document.readyState === "complete"`, stranger},
-			{"rooms", "/rooms", `document.querySelector("#unreads > [id]") || document.querySelector("main")`, b},
+			{"rooms", "/rooms", `document.readyState === "complete"`, b},
 			{"room", workshop.path(""), `document.querySelector("#presence > [data-here]") && ` + atEnd, b},
 		} {
 			shown.tab.from(v, afternoon)

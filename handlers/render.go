@@ -48,33 +48,23 @@ func (p prepared) Render(_ context.Context, w io.Writer) error {
 	return err
 }
 
-// gap stands where a prepared page has something that differs each time. Nobody can write it into
-// a page, because nobody knows it.
+// gap stands where a prepared page has something that must be new each time. Nobody can write
+// it into a page, because nobody knows it.
 var gap = rand.Text()
 
-// gapHere is a gap as a component.
-var gapHere = templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
-	_, err := io.WriteString(w, gap)
-	return err
-})
-
-// gapped is a prepared page, cut at its gaps.
-type gapped []string
+// gapped is a prepared page in two parts.
+type gapped struct{ before, after string }
 
 func prepareGapped(page templ.Component) (gapped, error) {
 	p, err := prepare(page)
-	return strings.Split(p.html, gap), err
+	before, after, _ := strings.Cut(p.html, gap)
+	return gapped{before, after}, err
 }
 
-// with fills the gaps, in their order, with what was prepared, or with letters and digits.
-func (g gapped) with(fill ...string) templ.Component {
+// with puts letters and digits into the gap.
+func (g gapped) with(text string) templ.Component {
 	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
-		for i, part := range g {
-			if i > 0 {
-				if _, err := io.WriteString(w, fill[i-1]); err != nil {
-					return err
-				}
-			}
+		for _, part := range []string{g.before, text, g.after} {
 			if _, err := io.WriteString(w, part); err != nil {
 				return err
 			}

@@ -125,8 +125,8 @@ func (a *App) joinRoom(c echo.Context) error {
 	return seeOther(c, "/rooms/"+room.String())
 }
 
-// roomPage shows a room. While nothing has changed, all of it but the list of rooms and the
-// composer's client id is what this reader was shown before.
+// roomPage shows a room. While nothing has changed, all of it but the composer's client id is what
+// this reader was shown before.
 func (a *App) roomPage(c echo.Context) error {
 	m := membership(c)
 	v, err := a.o.Store.View(c.Request().Context(), m)
@@ -141,14 +141,14 @@ func (a *App) roomPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	s.Rooms = gapHere
+	s.Rooms = list
 	here := a.o.Hub.Present(m.Room)
 	// Whatever goes into the page and does not come from the view.
 	by := fmt.Sprintf("%q %q %q %t %q %t %t %t", c.Request().Host, s.Me.Username, s.Me.FullName, visitOf(c).user.ShowsTyping, m.Role, v.ReadOnly, v.Harmed, v.Terms.Expired(a.o.Now()))
 	for _, p := range v.People {
 		by += strconv.FormatBool(here[p.ID])
 	}
-	page, err := models.Rendered(v.Rendering, by, func() (gapped, error) {
+	page, err := models.Rendered(v.Rendering, by+list.html, func() (gapped, error) {
 		r, err := a.room(c, v, here)
 		if err != nil {
 			return gapped{}, err
@@ -159,7 +159,7 @@ func (a *App) roomPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.render(c, http.StatusOK, page.with(list.html, rand.Text()))
+	return a.render(c, http.StatusOK, page.with(rand.Text()))
 }
 
 // switcher is the way from this room to the reader's others.

@@ -218,8 +218,10 @@ func (k *shelves) forget(e *Entry) {
 	switch e.Op {
 	case OpLeave, OpRemove, OpBan, OpDestroy:
 		k.lines.drop(func(p place) bool { return p.room == e.Room })
-		k.recent.drop(func(ID) bool { return true }) // whoever else has it lists it anew
 		k.invites.remove(e.Room)
+		gone := func(user ID) bool { return user == e.Target || e.Op == OpDestroy }
+		k.recent.drop(gone) // it names the room
+		k.views.drop(func(r reader) bool { return gone(r.user) })
 	case OpEdit, OpDelete:
 		k.lines.remove(place{e.Room, e.about()})
 	case OpCode:

@@ -31,7 +31,7 @@ type RecentRoom struct {
 // last is taken as it stands there: it decides about the order only, which nothing depends on.
 const recentRooms = "SELECT m.room_id, k.n, k.posts, r.head_n, l.posts, r.name, r.name_n FROM memberships m JOIN rooms r ON r.id = m.room_id " +
 	"LEFT JOIN room_log l ON l.room_id = m.room_id AND l.n = r.head_n " +
-	"LEFT JOIN marks k ON k.room_id = m.room_id AND k.user_id = m.user_id WHERE m.user_id = ? ORDER BY l.time_ms DESC LIMIT ?"
+	"LEFT JOIN marks k ON k.room_id = m.room_id AND k.user_id = m.user_id WHERE m.user_id = ? ORDER BY l.time_ms DESC, m.room_id LIMIT ?"
 
 // Recent lists the user's rooms, at most recentMost, the one where something happened last first.
 // It stands in every page of a room, so it reads much less than Rooms: one query, a membership

@@ -9,8 +9,8 @@ import "github.com/a-h/templ"
 import templruntime "github.com/a-h/templ/runtime"
 
 const (
-	inviteCopyCode = "Copy the code"
-	inviteCopyLink = "Copy the link"
+	inviteCopyCode = "Copy code"
+	inviteCopyLink = "Copy link"
 	inviteShare    = "Share…"
 	inviteMore     = "Link and QR code"
 	inviteQR       = "QR code of the invitation link"
@@ -150,7 +150,7 @@ func handOver() templ.Component {
 			templ_7745c5c3_Var5 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "<div class=\"row\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "<div class=\"row hand-over\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -1,9 +1,10 @@
 // The keys that stand alone: ? shows all shortcuts, C leads to the box. They are nobody's while a
-// field has the focus, a dialog is open, or another key is held.
+// field has the focus, a dialog is open, another key is held, or this device has them switched off.
 const busy = "input, textarea, select, dialog[open]";
 let dialog = null;
 
 async function help() {
+	if (!window.htmx) return; // it comes later
 	if (!dialog) {
 		dialog = document.createElement("dialog");
 		dialog.className = "dialog keys-dialog";
@@ -23,6 +24,7 @@ const does = {
 if (document.body.dataset.me) document.addEventListener("keydown", (event) => {
 	const act = Object.hasOwn(does, event.key) && does[event.key];
 	if (!act || event.defaultPrevented || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+	if (!document.documentElement.hasAttribute("data-keys")) return;
 	if (event.target.closest?.(busy) || document.querySelector("dialog[open]")) return;
 	event.preventDefault();
 	act();
