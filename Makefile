@@ -91,4 +91,4 @@ alone:
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	go test -race -vet=off -c -o "$$folder/handlers.test" ./handlers; cd handlers; \
 	"$$folder/handlers.test" -test.timeout 5m -test.parallel 2 -test.run '$(CROWDS)'; \
-	"$$folder/handlers.test" -test.timeout 10m -test.parallel 3 -test.run Browser
+	rm -rf "$(CURDIR)/_artifacts"; "$$folder/handlers.test" -test.timeout 10m -test.parallel 3 -test.run Browser -test.artifacts -test.outputdir "$(CURDIR)"

@@ -8,7 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+
+	"github.com/chromedp/chromedp/kb"
 )
 
 // call is a page in a state that somebody meets it in.
@@ -37,6 +40,7 @@ func TestBrowserEveryPageFitsEveryWindowAndReader(t *testing.T) {
 	t.Parallel()
 	visits, o := everyPage(t)
 	var seen sync.Map // the addresses that were visited
+	var made atomic.Int32
 	kept, tabs := newPictures(t), tabs{idle: map[*person][]*tab{}}
 	t.Run("visits", func(t *testing.T) {
 		for _, v := range visits {
@@ -51,6 +55,7 @@ func TestBrowserEveryPageFitsEveryWindowAndReader(t *testing.T) {
 					b.at(v.path)
 				}
 				seen.Store(b.path(), true)
+				made.Add(1)
 				for _, width := range widths {
 					when := fmt.Sprintf("(%s) at %d px", v.name, width)
 					b.resizeAs(width)
@@ -73,8 +78,8 @@ func TestBrowserEveryPageFitsEveryWindowAndReader(t *testing.T) {
 			})
 		}
 	})
-	if t.Failed() {
-		return // a visit that did not get far has not been everywhere
+	if t.Failed() || int(made.Load()) < len(visits) {
+		return // a visit that did not get far has not been everywhere, and -run may have asked for a few
 	}
 	for _, route := range o.routes() {
 		if route.Method != http.MethodGet || slices.Contains(notPages, route.Path) {
@@ -172,6 +177,11 @@ func everyPage(t *testing.T) ([]call, *office) {
 			b.click(".bar-me")
 			b.until("the menu", `document.querySelector("#own-menu").matches(":popover-open")`)
 		}},
+		{"shortcuts", ada, "/rooms", func(b *tab) {
+			b.press("?")
+			b.until("the shortcuts", `document.querySelector(".keys-dialog")?.matches(":modal")`)
+		}},
+		{"keys", ada, "/keys", nil},
 		{"join-in", ada, "/join#" + r.code, nil},
 		{"room", ada, r.path(""), nil},
 		{"room-alone", ada, second.path(""), nil},
@@ -181,6 +191,11 @@ func everyPage(t *testing.T) ([]call, *office) {
 			b.until("the panel", `document.querySelector("#panel").matches(":popover-open")`)
 			b.click("#panel details:not(.leave) summary")
 			b.click("#panel .leave summary")
+		}},
+		{"room-switcher", ada, r.path(""), func(b *tab) {
+			b.resize(phone, 812)
+			b.click(".switcher-door")
+			b.until("the other rooms", `document.querySelector("#rooms").matches(":popover-open")`)
 		}},
 		{"room-writing", ada, r.path(""), func(b *tab) {
 			b.click("#body")
@@ -226,6 +241,7 @@ func everyPage(t *testing.T) ([]call, *office) {
 		{"authenticator", ada, "/account/authenticator", nil},
 		{"codes", ada, "/account/codes", nil},
 		{"sessions", ada, "/account/sessions", nil},
+		{"device", ada, "/account/device", nil},
 		{"leave", ada, "/account/delete", nil},
 		{"goodbye", fresh, "/goodbye", nil},
 		{"passkeys", ada, "/account/passkeys", nil},
@@ -319,3 +335,80 @@ func TestBrowserEachNewMessageIsReadOnce(t *testing.T) {
 	g.says("Still there?")
 	says("Grace Hopper: Still there?")
 }
+
+// Where the reader's system chooses the colours, backgrounds and shadows are gone. What stood out by
+// them alone has an edge then, and what must be seen by a camera stays as it is.
+func TestBrowserNothingVanishesInForcedColours(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t, quick)
+	ada, grace := o.administrator("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper")
+	r := ada.createRoom("Engine room")
+	grace.join(r)
+	ada.say(r, "Good morning")
+	grace.say(r, "Good morning, Ada")
+	graces := grace.listen(r)
+	defer graces.cancel()
+	ada.confirm("/rooms").wantRedirect("/rooms")
+	pending := o.visitor()
+	pending.username, pending.fullName = "katherine", "Katherine Johnson"
+	pending.post("/register", pending.registration()).wantRedirect("/register/confirm")
+	kept := newPictures(t)
+	for _, v := range []call{
+		{"rooms", ada, "/rooms", nil},
+		{"room", ada, r.path(""), func(b *tab) {
+			b.here(ada)
+			b.here(grace)
+			b.click("#code details summary")
+		}},
+		{"login", o.visitor(), "/login", nil},
+		{"confirm", pending, "/register/confirm", nil},
+		{"settings", ada, r.path("/settings"), nil},
+		{"admin", ada, "/admin", nil},
+		{"account", ada, "/account", nil},
+	} {
+		b := v.who.browserOf()
+		for _, scheme := range []string{"light", "dark"} {
+			b.emulate("forced-colors", "active", "prefers-color-scheme", scheme)
+			b.open(v.path)
+			b.at(v.path)
+			if v.then != nil {
+				v.then(b)
+			}
+			b.settle()
+			kept.take(b, "forced-"+v.name, desk, scheme)
+			for _, lost := range read[[]string](b, edgeless) {
+				t.Errorf("%s, %s: %s", v.name, scheme, lost)
+			}
+			b.press(kb.Tab)
+			b.press(kb.Tab)
+			if !b.look(`(() => { const s = getComputedStyle(document.activeElement), page = getComputedStyle(document.body.parentElement).backgroundColor; return s.outlineStyle === "solid" && parseFloat(s.outlineWidth) >= 2 && s.outlineColor !== page; })()`) {
+				t.Errorf("%s, %s: one does not see where the focus is", v.name, scheme)
+			}
+		}
+	}
+}
+
+// edgeless names what cannot be told from the page around it.
+const edgeless = `(() => {
+	const lost = [], page = getComputedStyle(document.documentElement).backgroundColor;
+	const name = (e) => e.tagName + "." + e.getAttribute("class") + "#" + e.id;
+	const visible = (selector) => [...document.querySelectorAll(selector)].filter((e) => e.checkVisibility({ visibilityProperty: true }) && e.getBoundingClientRect().width);
+	const edged = (s) => [["borderTopStyle", "borderTopWidth", "borderTopColor"], ["outlineStyle", "outlineWidth", "outlineColor"]].some(([style, width, colour]) => s[style] !== "none" && parseFloat(s[width]) >= 1 && s[colour] !== page);
+	for (const e of visible(".button, .bar-me, input:not([type=hidden], [type=checkbox], [type=radio]), textarea, select, .avatar, .unread:not(:empty, [data-count='0']), .notice, .card, .room-card, .body, [aria-current]")) {
+		const s = getComputedStyle(e), itself = s.forcedColorAdjust === "none";
+		if (!edged(s) && !(itself && s.backgroundColor !== page)) lost.push(name(e) + " has no edge");
+		if (s.color === (itself ? s.backgroundColor : page)) lost.push("one cannot read " + name(e)); // text has a plate of the page's colour behind it
+	}
+	for (const e of visible(".mark-door, .doorway-door, .chart-line, .chart-grid")) {
+		const s = getComputedStyle(e);
+		if ([s.fill, s.stroke].every((colour) => colour === "none" || colour === page)) lost.push(name(e) + " is not drawn");
+	}
+	for (const [e, part] of [...visible(".member[data-here] .avatar").map((e) => [e, "::after"]), ...visible(".panel-door .here-count").map((e) => [e, "::before"])]) {
+		if (getComputedStyle(e, part).backgroundColor === page) lost.push(name(e) + " has lost its dot");
+	}
+	for (const e of visible(".qr")) {
+		const colours = [...e.children].map((part) => getComputedStyle(part).fill).join(" on ");
+		if (colours !== "rgb(255, 255, 255) on rgb(0, 0, 0)") lost.push("the QR code is " + colours);
+	}
+	return lost;
+})()`

@@ -45,6 +45,7 @@ func (s *tabs) lend(t *testing.T, p *person) *tab {
 	}
 	whole := b.t
 	b.t = t
+	b.do("have the focus beside other tabs", command(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}))
 	t.Cleanup(func() {
 		b.judge()
 		b.readInto(new(any), "sessionStorage.clear()")
@@ -98,23 +99,28 @@ func (b *tab) accessible(when string, rules ...string) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if !b.look("globalThis.axe") {
+	fresh := !b.look("globalThis.axe")
+	if fresh {
 		b.do("load axe-core", command(runtime.Evaluate, runtime.EvaluateParams{Expression: source + "; 0"}))
 	}
 	only := "{}"
 	if len(rules) > 0 {
 		only = fmt.Sprintf(`{ runOnly: ["%s"] }`, strings.Join(rules, `", "`))
 	}
+	// There are no frames; and the style sheet, which one rule reads, is the same at each look.
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	var found []string
-	err = evaluate(ctx, &found, `axe.run(document, { resultTypes: ["violations"], ...`+only+` }).then(({ violations }) => violations.flatMap((v) =>
-		v.nodes.slice(0, 4).map((n) => v.id + ": " + n.target.join(" ") + ": " + n.failureSummary.replace(/\s+/g, " "))))`)
+	err = evaluate(ctx, &found, fmt.Sprintf(`axe.run(document, { resultTypes: ["violations"], iframes: false, preload: %t, ...%s }).then(({ violations }) => violations.flatMap((v) =>
+		v.nodes.slice(0, 4).map((n) => v.id + ": " + n.target.join(" ") + ": " + n.failureSummary.replace(/\s+/g, " "))))`, fresh, only))
 	if err != nil {
 		b.fail("axe-core %s: %v", when, err)
 	}
 	for _, violation := range found {
 		b.t.Errorf("%s: %s", when, violation)
+	}
+	if n := read[int](b, `document.querySelectorAll("h1").length`); n != 1 {
+		b.t.Errorf("%s: %d headings of the first level", when, n)
 	}
 }
 
@@ -130,18 +136,23 @@ const reachable = `(selector) => [...(document.querySelector("dialog:modal") ?? 
 func (b *tab) hasLargeTargets(when string) {
 	b.t.Helper()
 	small := read[[]string](b, `(() => {
-		const enough = 43.5, half = 21.5, found = [];
+		const enough = 43.5, found = [];
 		const within = (e) => [e, ...(e.labels ?? [])];
 		const inSentence = (e) => e.matches("a") && getComputedStyle(e).display.startsWith("inline") &&
 			[...e.parentElement.childNodes].some((n) => n !== e && n.nodeType !== Node.COMMENT_NODE && n.textContent.trim());
 		const hit = (e, x, y) => within(e).some((part) => part.contains(document.elementFromPoint(x, y)));
+		const reach = (e, x, y, dx, dy) => {
+			let far = 0;
+			while (far < enough && hit(e, x + (far + 0.5) * dx, y + (far + 0.5) * dy)) far += 0.5;
+			return far;
+		};
 		for (const e of (`+reachable+`)("a[href], button, input, select, textarea, summary")) {
 			if (e.matches(".skip") || inSentence(e)) continue;
 			const boxes = (e.matches("[type=checkbox], [type=radio]") ? within(e) : [e]).map((part) => part.getBoundingClientRect());
 			if (boxes.some((box) => box.width >= enough && box.height >= enough)) continue;
 			e.scrollIntoView({ block: "center", behavior: "instant" });
 			const box = e.getBoundingClientRect(), x = box.x + box.width / 2, y = box.y + box.height / 2;
-			if (hit(e, x - half, y) && hit(e, x + half, y) && hit(e, x, y - half) && hit(e, x, y + half)) continue;
+			if (reach(e, x, y, -1, 0) + reach(e, x, y, 1, 0) >= enough && reach(e, x, y, 0, -1) + reach(e, x, y, 0, 1) >= enough) continue;
 			found.push(e.tagName + "." + e.className + " " + JSON.stringify(e.textContent.trim().slice(0, 30) || e.name || "") + ": " + box.width.toFixed(1) + " by " + box.height.toFixed(1));
 		}
 		return found;
@@ -247,8 +258,8 @@ func (b *tab) tabs() *stop {
 	return read[*stop](b, `(() => {
 		const e = document.activeElement;
 		if (!e || e === document.body || e === document.documentElement) return null;
-		const drawn = (p) => { const s = getComputedStyle(p); return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 1.5 && !/, 0\)|\/ 0\)|transparent/.test(s.outlineColor); };
-		let ring = false;
+		const drawn = (p, part) => { const s = getComputedStyle(p, part); return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 1.5 && !/, 0\)|\/ 0\)|transparent/.test(s.outlineColor); };
+		let ring = drawn(e, "::after");
 		for (let p = e, i = 0; p && i < 4 && !ring; p = p.parentElement, i++) ring = drawn(p);
 		const box = e.getBoundingClientRect();
 		const [left, right] = [Math.max(box.left, 0), Math.min(box.right, innerWidth)], [top, bottom] = [Math.max(box.top, 0), Math.min(box.bottom, innerHeight)];
