@@ -63,7 +63,7 @@ func (a *App) overview(c echo.Context) error {
 		o.Certificate = new(views.Certificate(cert))
 		o.CertificateEnds = cert.Until.Sub(a.o.Now()) < certificateEnds
 	}
-	return a.render(c, http.StatusOK, views.OverviewPage(a.shell(c, "Administration"), o))
+	return a.render(c, http.StatusOK, views.OverviewPage(a.shell(c), o))
 }
 
 func integrityWarnings(state models.IntegrityState, now time.Time) (list []string) {
@@ -140,7 +140,7 @@ func (a *App) roomTable(c echo.Context) error {
 	if !next.Room.Zero() {
 		t.Next = fmt.Sprintf("/admin/rooms?sort=%s&after=%d-%s", t.Order, next.Value, next.Room)
 	}
-	return a.render(c, http.StatusOK, views.RoomTablePage(a.shell(c, "All rooms"), t))
+	return a.render(c, http.StatusOK, views.RoomTablePage(a.shell(c), t))
 }
 
 func roomRow(f models.Figures) views.RoomRow {

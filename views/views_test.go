@@ -45,7 +45,7 @@ func everything(text string) map[string]templ.Component {
 	who := Person{Username: text, FullName: text, Role: "owner", Here: true}
 	people := []Person{who, {Username: "grace", FullName: "Grace Hopper"}}
 	f := Field{Value: text, Error: text}
-	s := Shell{Title: text, Me: &who, Notice: text, Heed: text, Rooms: SwitcherPart(Switcher{Here: "r1", List: []RoomCard{{ID: "r1", Name: text}}})}
+	s := Shell{Me: &who, Notice: text, Heed: text, Rooms: SwitcherPart(Switcher{Here: "r1", List: []RoomCard{{ID: "r1", Name: text}}})}
 	code := QR{Size: 29, Path: "M4 4h7v1h-7z"}
 	h := History{RoomID: "r1", Before: 7, New: 9, Entries: []Entry{
 		{N: 7, Kind: Created, Who: who, At: at},
