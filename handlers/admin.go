@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/metrics"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -112,15 +113,13 @@ func memory() int64 {
 	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
 }
 
-var roomOrders = []views.RoomOrder{{Name: "Last activity", Value: models.ByActivity}, {Name: "Size", Value: models.BySize}, {Name: "Messages", Value: models.ByPosts}}
+var roomOrders = []string{models.ByActivity, models.BySize, models.ByPosts}
 
 // roomTable lists all rooms. The place where a page begins is "value-room" of the one before it.
 func (a *App) roomTable(c echo.Context) error {
 	t := views.RoomTable{Order: models.ByActivity, Orders: roomOrders}
-	for _, o := range roomOrders {
-		if c.QueryParam("sort") == o.Value {
-			t.Order = o.Value
-		}
+	if order := c.QueryParam("sort"); slices.Contains(roomOrders, order) {
+		t.Order = order
 	}
 	var after models.RoomsAfter
 	value, room, _ := strings.Cut(c.QueryParam("after"), "-")
