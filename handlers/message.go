@@ -58,9 +58,9 @@ func (a *App) olderMessages(c echo.Context) error {
 		return err
 	}
 	if partial(c) {
-		return a.render(c, http.StatusOK, views.OlderPartial(history(m.Room, p)))
+		return a.renderPacked(c, http.StatusOK, views.OlderPartial(history(m.Room, p)))
 	}
-	return a.render(c, http.StatusOK, views.OlderPage(a.shell(c), history(m.Room, p)))
+	return a.renderPacked(c, http.StatusOK, views.OlderPage(a.shell(c), history(m.Room, p)))
 }
 
 // messageNumber reads the number of the message that a route is about.

@@ -52,7 +52,7 @@ func (a *App) showRooms(c echo.Context, status int, r views.Rooms) error {
 	if c.QueryParam("gone") != "" {
 		s.Notice = "You are no longer in this room."
 	}
-	return a.render(c, status, views.RoomsPage(s, r))
+	return a.renderPacked(c, status, views.RoomsPage(s, r))
 }
 
 // yourRooms fills in the rooms of a person, and where the person waits. It returns a short name for
@@ -159,7 +159,7 @@ func (a *App) roomPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.render(c, http.StatusOK, page.with(rand.Text()))
+	return page.send(a, c, rand.Text())
 }
 
 // switcher is the way from this room to the reader's others.
@@ -192,7 +192,7 @@ func (a *App) renderRoom(c echo.Context, status int, s views.Shell, v models.Vie
 	if s.Rooms, err = a.switcher(c); err != nil {
 		return err
 	}
-	return a.render(c, status, views.RoomPage(s, r))
+	return a.renderPacked(c, status, views.RoomPage(s, r))
 }
 
 // room fills the page of a room but for its composer.

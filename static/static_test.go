@@ -179,6 +179,27 @@ func TestScriptsAreJoinedInTheirOrder(t *testing.T) {
 	}
 }
 
+func TestSourcesLoseOnlyWhatNobodyRuns(t *testing.T) {
+	for source, want := range map[string]string{
+		"/* a */\n\n\t.b { c: d; } /* e */\n\t/* two\n\tlines */\n\t.f { g: h; }\n": ".b { c: d; } /* e */\n.f { g: h; }\n",
+	} {
+		if got := string(slim([]byte(source), styleComment)); got != want {
+			t.Errorf("%q has become %q, want %q", source, got, want)
+		}
+	}
+	source := "// a\nconst b = 1; // c\n\n\tif (b) {\n\t\t// d\n\t\te(\"// f\");\n\t}\n"
+	if got, want := string(slim([]byte(source), scriptComment)), "const b = 1; // c\nif (b) {\ne(\"// f\");\n}\n"; got != want {
+		t.Errorf("%q has become %q, want %q", source, got, want)
+	}
+	for _, name := range list(tree, "js/*.js") {
+		for line := range strings.Lines(string(read(tree, name))) {
+			if strings.Count(line, "`")%2 == 1 || strings.Count(line, "/*") != strings.Count(line, "*/") {
+				t.Errorf("%s has a text or a comment over several lines, of which some would be taken away: %s", name, line)
+			}
+		}
+	}
+}
+
 // What the CSP forbids must not be in our own modules either: there it would only fail late.
 func TestOwnModulesTouchNoMarkup(t *testing.T) {
 	banned := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|\.onclick|setAttribute\("on|localStorage`)
@@ -198,8 +219,8 @@ func TestTheFirstVisitIsSmall(t *testing.T) {
 	for _, name := range []string{"app.css", "htmx.js", "app.js", "icon.svg"} {
 		total += len(assets[name].gz)
 	}
-	if total > 40<<10 {
-		t.Errorf("style, scripts and mark weigh %d bytes compressed; 40 KiB are the limit", total)
+	if total > 44<<10 {
+		t.Errorf("style, scripts and mark weigh %d bytes compressed; 44 KiB are the limit, and a room's page comes on top (handlers, TheFirstVisit)", total)
 	}
 	t.Logf("%d bytes compressed", total)
 }

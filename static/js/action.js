@@ -17,7 +17,7 @@ customElements.define("actions-dialog", class extends HTMLElement {
 
 	clicked(event) {
 		const link = event.target.closest(".act, .stamp");
-		if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+		if (!link || !window.htmx || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
 		event.preventDefault();
 		this.open(link);
 	}
