@@ -1,13 +1,14 @@
-# make test      everything that must hold, from a fresh clone
-# make generate  the Go code of the views, after a change of a .templ file
-# make icons     the pictures of the mark, after a change of static/icon.svg (needs Chromium)
-# make run       the server
+# make test         everything that must hold, from a fresh clone
+# make generate     the Go code of the views, after a change of a .templ file
+# make icons        the pictures of the mark, after a change of static/icon.svg (needs Chromium)
+# make screenshots  the pictures of the README, from the example of models/demo
+# make run          the server
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 TOOL := go tool -modfile=tools.mod
 
-.PHONY: run test generate icons needs format generated reviews modules lint vulnerabilities suite alone
+.PHONY: run test generate icons screenshots needs format generated reviews modules lint vulnerabilities suite alone
 
 run:
 	go run main.go
@@ -30,6 +31,10 @@ generate:
 
 icons:
 	go run static/icons/draw.go
+
+screenshots: needs
+	CONCLAVE_PICTURES="$(CURDIR)/.github/images" go test -count=1 -run BrowserPictures ./handlers
+	@ls -l .github/images
 
 # What a fresh Debian machine lacks. Nothing is skipped silently: what cannot be installed is named.
 BROWSERS := chromium chromium-browser google-chrome
@@ -86,4 +91,4 @@ alone:
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	go test -race -vet=off -c -o "$$folder/handlers.test" ./handlers; cd handlers; \
 	"$$folder/handlers.test" -test.timeout 5m -test.parallel 2 -test.run '$(CROWDS)'; \
-	"$$folder/handlers.test" -test.timeout 10m -test.parallel 3 -test.run Browser
+	rm -rf "$(CURDIR)/_artifacts"; "$$folder/handlers.test" -test.timeout 10m -test.parallel 3 -test.run Browser -test.artifacts -test.outputdir "$(CURDIR)"

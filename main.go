@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"log/slog"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,13 +28,14 @@ import (
 	"conclave/certs"
 	"conclave/handlers"
 	"conclave/models"
+	"conclave/models/demo"
 	"conclave/models/feed"
 )
 
 // options are the flags; each can also be given as CONCLAVE_<NAME> in the environment.
 type options struct {
 	Addr            string        `default:":8443" help:"Address to listen on; port 0 picks a free one."`
-	Data            string        `default:"./data" help:"Folder of the database and the key file." placeholder:"DIR"`
+	Data            string        `help:"Folder of the database and the key file: ./data, or for demo one that is removed at its end." placeholder:"DIR"`
 	Certs           string        `default:"./certs" help:"Folder of cert.pem and key.pem." placeholder:"DIR"`
 	Host            []string      `help:"Another name or address of this server, for its certificate; repeatable." placeholder:"NAME"`
 	Registration    string        `default:"open" enum:"open,invite,closed" help:"Who may register: open, invite or closed."`
@@ -46,6 +49,7 @@ type options struct {
 type commands struct {
 	options
 	Serve    serveCommand `cmd:"" default:"withargs" help:"Run the server (the default)."`
+	Demo     demoCommand  `cmd:"" help:"Run the server with an example in it: a week in the rooms of a small co-op, all invented."`
 	CertsCmd struct {
 		Show  showCommand  `cmd:"" help:"Show the certificate and its fingerprints."`
 		Renew renewCommand `cmd:"" help:"Make a new certificate now."`
@@ -74,6 +78,7 @@ type (
 	serveCommand struct {
 		AcceptRollback bool `help:"Once, after an older backup was restored on purpose: let history go on from there."`
 	}
+	demoCommand  struct{}
 	showCommand  struct{}
 	renewCommand struct {
 		NewKey bool `help:"Make a new key as well; everybody has to check the fingerprint again."`
@@ -155,6 +160,9 @@ func run(args []string) error {
 	if c.LimitScale < 1 || c.SessionIdle <= 0 || c.SessionLifetime <= 0 {
 		return errors.New("--limit-scale, --session-idle and --session-lifetime must be above zero")
 	}
+	if c.Data == "" && command.Command() != "demo" {
+		c.Data = "./data"
+	}
 	return command.Run(c.options)
 }
 
@@ -167,6 +175,18 @@ func advice(err error) string {
 }
 
 func (s serveCommand) Run(o options) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	listen := func() (net.Listener, error) { return net.Listen("tcp", o.Addr) }
+	return serve(ctx, o, s.AcceptRollback, listen, func(_ *models.Store, urls []string, cert certs.Info, token string) {
+		greet(os.Stdout, o, urls, cert, token)
+	})
+}
+
+// serve runs the server until ctx ends. greet is called when it is ready; token is that of the set-up
+// link, empty when there is none.
+func serve(ctx context.Context, o options, acceptRollback bool, listen func() (net.Listener, error),
+	greet func(store *models.Store, urls []string, cert certs.Info, token string)) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50) // people who only listen cost memory, not time: a fifth less of it
 	}
@@ -178,18 +198,16 @@ func (s serveCommand) Run(o options) error {
 	hub := feed.New(feed.Options{Limits: scaled(feed.DefaultLimits, o.LimitScale)})
 	store, err := models.Open(models.Options{
 		Dir: o.Data, Hub: hub, Log: logger, LimitScale: o.LimitScale, SessionIdle: o.SessionIdle,
-		SessionLifetime: o.SessionLifetime, AppHost: keeper.Info().Names[0], AcceptRollback: s.AcceptRollback,
+		SessionLifetime: o.SessionLifetime, AppHost: keeper.Info().Names[0], AcceptRollback: acceptRollback,
 		Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
 	})
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", o.Addr)
+	listener, err := listen()
 	if err != nil {
 		return errors.Join(listenError(o.Addr, err), store.Close())
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	note := func(c certs.Info) { store.NoteCertificate(context.Background(), c.CertSHA256, c.SPKISHA256, c.Own) }
 	go keeper.Watch(ctx, note)
 
@@ -214,13 +232,146 @@ func (s serveCommand) Run(o options) error {
 		token, err = store.SetupToken(ctx)
 	}
 	if err == nil {
-		greet(os.Stdout, o, urls, keeper.Info(), token)
+		greet(store, urls, keeper.Info(), token)
 		select {
 		case <-ctx.Done():
 		case err = <-failed:
 		}
 	}
 	return errors.Join(err, shutDown(server, store, logger))
+}
+
+// zone is that of whoever starts this; the server itself counts in UTC.
+var zone = time.Local
+
+// Run serves an example until it is stopped. The folder of a demo is always a fresh one, and what lets
+// its people in is random each time, so that a folder that was kept is as safe as any.
+func (demoCommand) Run(o options) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	signal.Ignore(syscall.SIGTTIN) // tellCodes reads lines; in the background there are none, and nothing stops for that
+	listener, err := net.Listen("tcp", o.Addr)
+	if err != nil {
+		return listenError(o.Addr, err)
+	}
+	defer listener.Close()
+	temporary := o.Data == ""
+	if temporary {
+		if o.Data, err = os.MkdirTemp("", "conclave-demo-"); err != nil {
+			return fmt.Errorf("no temporary folder can be made (%w): name a folder with --data", err)
+		}
+		defer os.RemoveAll(o.Data)
+	} else if err := empty(o.Data); err != nil {
+		return err
+	} else if o.Data, err = filepath.Abs(o.Data); err != nil {
+		return err
+	}
+	fmt.Println("\nA small co-op is moving in. This takes a few seconds.")
+	people, err := demo.Seed(ctx, forCommands(o), time.Now().In(zone))
+	switch {
+	case ctx.Err() != nil && !temporary:
+		return fmt.Errorf("the demo was interrupted: what is in %s is half of it and can be deleted", o.Data)
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return err
+	}
+	people = people[:2]
+	listen := func() (net.Listener, error) { return listener, nil }
+	return serve(ctx, o, false, listen, func(store *models.Store, urls []string, cert certs.Info, _ string) {
+		greetDemo(os.Stdout, o, temporary, urls, cert, people)
+		go tellCodes(ctx, os.Stdin, os.Stdout, people, func(p demo.Person) bool {
+			user, err := store.User(ctx, p.ID)
+			return err == nil && user.LoginAt.IsZero()
+		})
+	})
+}
+
+// empty refuses a folder in which there is anything.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the folder of the demo cannot be read (%w): choose another with --data", err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("the folder %s is in use or not empty, and a demo touches nothing that is there: choose a new one with --data, or leave that out. A demo that was kept is started with: serve --data %[1]s", dir)
+	}
+	return nil
+}
+
+// greetDemo tells whoever started the demo what it is and how to get in.
+func greetDemo(w io.Writer, o options, temporary bool, urls []string, cert certs.Info, people []demo.Person) {
+	data, end := o.Data, "deletes it"
+	if temporary {
+		data += ", deleted at the end (--data DIR keeps it)"
+	} else {
+		data, end = data+", kept", "keeps its folder"
+	}
+	fmt.Fprintf(w, "\nThis is an example: a week in the rooms of a small repair co-op. Its people and all that they say are invented.\n\n")
+	fmt.Fprintf(w, "  open          %s\n", urls[0])
+	for _, url := range urls[1:] {
+		fmt.Fprintf(w, "  also at       %s\n", url)
+	}
+	fmt.Fprintf(w, "  certificate   SHA-256 %s\n  data          %s\n", cert.CertSHA256, data)
+	for i, p := range people {
+		fmt.Fprintf(w, "\n%s %s:\n\n  user name     %s\n  password      %s\n  code          %s\n  or an app     with the secret %s\n",
+			[]string{"Log in as", "In another browser or a private window be"}[i], p.FullName, p.Username, p.Password, codeOf(p), grouped(p.Secret, 4))
+	}
+	fmt.Fprintf(w, "\nA code works once, for about a minute. New ones come below until the first login; Enter shows them at any time.\n")
+	fmt.Fprintf(w, "Browsers ask about the certificate on the first visit: compare the fingerprint. Ctrl+C ends the demo and %s.\n\n", end)
+}
+
+// tellCodes prints, at each new code, those of the people who are still outside, and everybody's when a
+// line is typed, until ctx ends.
+func tellCodes(ctx context.Context, in io.Reader, w io.Writer, people []demo.Person, outside func(demo.Person) bool) {
+	typed := make(chan struct{})
+	go func() {
+		for lines := bufio.NewScanner(in); lines.Scan(); {
+			typed <- struct{}{}
+		}
+	}()
+	for ctx.Err() == nil {
+		all := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-typed:
+			all = true
+		case <-time.After(codeLife - time.Duration(time.Now().UnixNano())%codeLife):
+		}
+		line := ""
+		for _, p := range people {
+			if all || outside(p) {
+				line += fmt.Sprintf("   %s %s", p.Username, codeOf(p))
+			}
+		}
+		if line != "" {
+			fmt.Fprintf(w, "  codes at %s%s\n", time.Now().In(zone).Format("15:04:05"), line)
+		}
+	}
+}
+
+const codeLife = 30 * time.Second
+
+// codeOf is somebody's current code in two halves, as authenticators show it.
+func codeOf(p demo.Person) string {
+	code, err := p.Code(time.Now())
+	if err != nil {
+		return err.Error()
+	}
+	return grouped(code, 3)
+}
+
+// grouped puts a space between groups of letters.
+func grouped(s string, size int) string {
+	var groups []string
+	for group := range slices.Chunk([]byte(s), size) {
+		groups = append(groups, string(group))
+	}
+	return strings.Join(groups, " ")
 }
 
 // configuration is what the audit log keeps of the flags. None of them is a secret.

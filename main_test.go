@@ -31,10 +31,13 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	_ "github.com/mattn/go-sqlite3"
 	"github.com/pquerna/otp/totp"
+
+	"conclave/models/demo"
 )
 
 // binary is the program under test, built once: what runs here is what ships.
@@ -102,7 +105,7 @@ func start(t *testing.T, dir string, args ...string) *program {
 	case p.start = <-greeted:
 	case err := <-p.exited:
 		t.Fatalf("it ended at once: %v\n%s", err, p.log)
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute): // a demo has a week to tell first
 		t.Fatal("it did not start")
 	}
 	p.url = regexp.MustCompile(`https://127\.0\.0\.1:\d+`).FindString(p.start)
@@ -917,14 +920,189 @@ func TestWithoutACCompilerItSaysWhatToInstall(t *testing.T) {
 	fails(t, cmd, 2, "C compiler", "apt install gcc")
 }
 
+var demoPerson = regexp.MustCompile(`user name +(\S+)\n +password +(\S+)\n +code +(\d{3} \d{3})\n.* secret ([A-Z2-7 ]+)\n`)
+
+// demoPeople logs both people of a demo in with what its console says.
+func (p *program) demoPeople() (first, second *person) {
+	p.t.Helper()
+	found := demoPerson.FindAllStringSubmatch(p.start, -1)
+	if len(found) != 2 {
+		p.t.Fatalf("it does not say whom to log in as:\n%s", p.start)
+	}
+	var people []*person
+	for _, f := range found {
+		a := p.person(f[1])
+		a.secret = strings.ReplaceAll(f[4], " ", "")
+		if at := a.send("/login", url.Values{"username": {f[1]}, "password": {f[2]}, "code": {f[3]}}); at != "/rooms" {
+			p.t.Errorf("%s is led to %s", f[1], at)
+		}
+		people = append(people, a)
+	}
+	return people[0], people[1]
+}
+
+var roomInPage = regexp.MustCompile(`href="(/rooms/[0-9a-f]+)"`)
+
+func TestADemoLetsTwoPeopleInAndLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir(), "demo")
+	data := regexp.MustCompile(`data +(\S+), deleted at the end`).FindStringSubmatch(p.start)
+	if data == nil || !strings.Contains(p.start, "are invented") || !regexp.MustCompile(`SHA-256 [0-9A-F:]{95}`).MatchString(p.start) || strings.Contains(p.start, "setup=") {
+		t.Fatalf("the console says\n%s", p.start)
+	}
+	mara, yusuf := p.demoPeople()
+	list := mara.read("/rooms")
+	for _, name := range []string{"Workshop", "Front desk", "Repair café", "Parts &amp; orders", "Bikes", "The kettle is on"} {
+		if !strings.Contains(list, name) {
+			t.Errorf("there is no room %s", name)
+		}
+	}
+	rooms := map[string]bool{}
+	for _, found := range roomInPage.FindAllStringSubmatch(list, -1) {
+		rooms[found[1]] = true
+		if count := strings.Count(mara.read(found[1]), `<li id="m-`); count < 20 {
+			t.Errorf("%s shows %d lines", found[1], count)
+		}
+	}
+	if len(rooms) != 6 {
+		t.Fatalf("the rooms are %v", rooms)
+	}
+	room := roomInPage.FindStringSubmatch(list)[1]
+	heard := yusuf.listen(room)
+	mara.send(room+"/messages", url.Values{"body": {"is anybody in?"}})
+	waitFor(t, heard, "is anybody in?")
+	mara.read("/admin") // the first one runs the place
+	p.register("ada", "Ada Lovelace")
+	does(t, command(p.dir, "verify", "--data", data[1]), 0)
+	p.stop(os.Interrupt, time.Second)
+	if _, err := os.Stat(data[1]); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is still there: %v", data[1], err)
+	}
+	if _, err := os.Stat(filepath.Join(p.dir, "data")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it has made the folder of a real server: %v", err)
+	}
+}
+
+func TestAnInterruptWhileADemoIsBeingMadeLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	temporary := t.TempDir()
+	cmd := command(t.TempDir(), "--addr", "127.0.0.1:0", "demo")
+	cmd.Env = append(cmd.Env, "TMPDIR="+temporary)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() { cmd.Process.Kill() })
+	for lines := bufio.NewScanner(out); lines.Scan() && !strings.Contains(lines.Text(), "moving in"); {
+	}
+	must(t, cmd.Process.Signal(os.Interrupt))
+	rest, err := io.ReadAll(out)
+	must(t, errors.Join(err, cmd.Wait()))
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 || strings.Contains(string(rest), "Log in as") {
+		t.Errorf("it leaves %v, %v and says %s", left, err, rest)
+	}
+}
+
+func TestADemoThatWasKeptIsAnOrdinaryFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	kept := filepath.Join(dir, "kept")
+	must(t, os.Mkdir(kept, 0o755)) // empty
+	p := start(t, dir, "demo", "--data", "kept")
+	mara, _ := p.demoPeople()
+	if !strings.Contains(p.start, kept+", kept") {
+		t.Errorf("it does not say where it is:\n%s", p.start)
+	}
+	refused := command(dir, "--addr", "127.0.0.1:0", "demo", "--data", "kept")
+	fails(t, refused, 2, "kept", "in use or not empty", "--data")
+	p.stop(syscall.SIGTERM, time.Second)
+	if out := does(t, command(dir, "verify", "--data", kept), 0); !strings.Contains(out, "6 rooms") || !strings.Contains(out, " 0 findings") {
+		t.Errorf("verify says %s", out)
+	}
+	fails(t, command(dir, "--addr", "127.0.0.1:0", "demo", "--data", "kept"), 2, "in use or not empty")
+	p = start(t, dir, "--data", kept)
+	if strings.Contains(p.start, "setup=") || strings.Contains(p.start, "Log in as") {
+		t.Errorf("as a server it says\n%s", p.start)
+	}
+	mara.p = p
+	mara.client.CloseIdleConnections()
+	if list := mara.read("/rooms"); !strings.Contains(list, "Workshop") {
+		t.Errorf("the rooms are\n%s", list)
+	}
+}
+
+func TestADemoTouchesNoFolderThatHoldsAnything(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	taken := filepath.Join(dir, "taken")
+	must(t, os.Mkdir(taken, 0o755))
+	must(t, os.WriteFile(filepath.Join(taken, ".diary"), []byte("mine"), 0o644))
+	fails(t, command(dir, "--addr", "127.0.0.1:0", "demo", "--data", "taken"), 2, "in use or not empty", "taken")
+	named := command(dir, "--addr", "127.0.0.1:0", "demo")
+	named.Env = append(named.Env, "CONCLAVE_DATA="+taken)
+	fails(t, named, 2, "in use or not empty", taken)
+	info, err := os.Stat(taken)
+	must(t, err)
+	entries, err := os.ReadDir(taken)
+	if err != nil || len(entries) != 1 || info.Mode().Perm() != 0o755 || string(mustRead(t, filepath.Join(taken, ".diary"))) != "mine" {
+		t.Errorf("it was touched: %v %v %v", info.Mode(), entries, err)
+	}
+	fails(t, command(dir, "--addr", "127.0.0.1:0", "demo", "--data", filepath.Join(taken, ".diary")), 2, "cannot be read")
+
+	p := start(t, dir) // in use, and the port too
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(p.url, "https://"))
+	fails(t, command(dir, "--addr", "127.0.0.1:0", "demo", "--data", "data"), 2, "in use or not empty")
+	fails(t, command(t.TempDir(), "--addr", "127.0.0.1:"+port, "demo"), 2, port+" is already in use")
+	p.person("probe").read("/readyz")
+}
+
+// The console of a demo stands in for the app of whoever has none.
+func TestADemoSaysTheCodesUntilSomebodyIsIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		keys, typed := io.Pipe()
+		var out bytes.Buffer
+		people := []demo.Person{{Username: "mara", Secret: "MFRGGZDFMZTWQ2LKMFRGGZDFMZTWQ2LK"}, {Username: "yusuf", Secret: "ORSXG5BAORSXG5BAORSXG5BAORSXG5BA"}}
+		outside := map[string]bool{"mara": true, "yusuf": true}
+		ended := make(chan bool)
+		go func() {
+			tellCodes(ctx, keys, &out, people, func(p demo.Person) bool { return outside[p.Username] })
+			close(ended)
+		}()
+		says := func(after time.Duration, want string) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if got := out.String(); !regexp.MustCompile(`^` + want + `$`).MatchString(got) {
+				t.Errorf("it says %q, want %q", got, want)
+			}
+			out.Reset()
+		}
+		const mara, yusuf = `   mara \d{3} \d{3}`, `   yusuf \d{3} \d{3}`
+		says(29*time.Second, "")
+		says(time.Second, `  codes at ..:..:30`+mara+yusuf+"\n")
+		outside["mara"] = false
+		says(30*time.Second, `  codes at ..:..:00`+yusuf+"\n")
+		outside["yusuf"] = false
+		says(time.Minute, "")
+		io.WriteString(typed, "\n")
+		says(0, `  codes at ..:..:00`+mara+yusuf+"\n")
+		typed.Close() // as with </dev/null
+		outside["mara"] = true
+		says(30*time.Second, `  codes at ..:..:30`+mara+"\n")
+		cancel()
+		<-ended
+	})
+}
+
 // The house: who may import whom (main, and the packages of one folder each).
 var mayImport = map[string][]string{
-	"main":          {"conclave/handlers", "conclave/models", "conclave/models/cipher", "conclave/models/feed", "conclave/certs"},
+	"main":          {"conclave/handlers", "conclave/models", "conclave/models/cipher", "conclave/models/feed", "conclave/models/demo", "conclave/certs"},
 	"handlers":      {"conclave/models", "conclave/models/feed", "conclave/views", "conclave/static"},
 	"views":         {"conclave/static"},
 	"models":        {"conclave/models/cipher", "conclave/models/feed"},
 	"models/cipher": {},
 	"models/feed":   {},
+	"models/demo":   {"conclave/models"},
 	"static":        {},
 	"certs":         {},
 }
@@ -1006,7 +1184,11 @@ func TestEveryAttackHasATestOfItsNumber(t *testing.T) {
 
 // What makes tests quick would make passwords cheap to guess.
 func TestTheProgramHashesPasswordsInEarnest(t *testing.T) {
-	if strings.Contains(string(mustRead(t, "main.go")), "LightHashes") {
-		t.Error("the program can hash with next to no work")
+	files, err := filepath.Glob("models/demo/*.go")
+	must(t, err)
+	for _, name := range append(files, "main.go") {
+		if !strings.HasSuffix(name, "_test.go") && strings.Contains(string(mustRead(t, name)), "LightHashes") {
+			t.Errorf("%s can hash with next to no work", name)
+		}
 	}
 }

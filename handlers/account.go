@@ -43,6 +43,14 @@ func (a *App) noted(c echo.Context, notice, target string) error {
 	return seeOther(c, target)
 }
 
+// keysPage says what the keyboard does: alone to htmx, which puts it into a dialog.
+func (a *App) keysPage(c echo.Context) error {
+	if partial(c) {
+		return a.render(c, http.StatusOK, views.KeysPartial())
+	}
+	return a.showAccount(c, http.StatusOK, "Keyboard shortcuts", views.KeysPage)
+}
+
 func (a *App) profilePage(c echo.Context) error {
 	p := profileForm(visitOf(c).user)
 	return a.showAccount(c, http.StatusOK, "Profile", func(s views.Shell) templ.Component { return views.ProfilePage(s, p) })

@@ -103,7 +103,7 @@ func skeleton(markup string) string {
 		case html.ElementNode:
 			b.WriteString(n.Data)
 			for _, a := range n.Attr {
-				if a.Key != "data-here" { // who is here changes by itself
+				if a.Key != "data-here" && a.Key != "aria-current" { // who is here changes by itself; where one is in a list differs between rooms
 					b.WriteString(" " + a.Namespace + a.Key)
 				}
 			}

@@ -38,8 +38,9 @@ const recorder = `
 		currentTime = 0;
 		destination = {};
 		async resume() {}
+		async suspend() {}
 		createGain() { return { gain: { setValueAtTime() {}, linearRampToValueAtTime() {} }, connect: (next) => next }; }
-		createOscillator() { return { frequency: {}, connect: (next) => next, start() { tones++; }, stop(at) { if (at > 0.2) console.error("a long tone"); } }; }
+		createOscillator() { return { frequency: {}, addEventListener() {}, connect: (next) => next, start() { tones++; }, stop(at) { if (at > 0.2) console.error("a long tone"); } }; }
 	};`
 
 // records has a tab note what it shows and plays, from the next page on.
@@ -152,6 +153,17 @@ func TestBrowserTheSettingsOfADeviceHoldAtOnceInEveryTab(t *testing.T) {
 			b.shoot(fmt.Sprintf("device-%d-%s.png", width, scheme))
 		}
 	}
+
+	// Without scripts the page says what is missing, and shows no boxes that do nothing.
+	b.do("switch scripts off", command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}))
+	b.open("/account/device")
+	b.until("why there are no settings", `document.querySelector("noscript .notice")?.checkVisibility() && !document.querySelector("device-settings").checkVisibility()`)
+	b.shoot("device-noscript.png")
+	b.open(r.path(""))
+	b.until("no box in the room", `document.querySelector(".device-room") && !document.querySelector("device-settings").checkVisibility()`)
+	b.do("switch scripts on", command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: false}))
+	b.open("/account/device")
+	b.at("/account/device")
 
 	// Whoever logs out leaves nothing.
 	second.expectStatus(401, "/session")
@@ -358,14 +370,25 @@ func TestBrowserWhoDoesNotLookIsToldOnceAndWithoutTheText(t *testing.T) {
 	teller := slices.IndexFunc(tabs, func(one *tab) bool {
 		return read[bool](one, `(notices.at(-1)?.tag ?? "") === "`+library.id+`"`)
 	})
-	if teller < 0 {
-		t.Fatal("nobody has told it")
+	if n := total(`notices.filter((one) => one.tag === "` + library.id + `").length`); teller < 0 || n != 1 {
+		t.Fatalf("it was told %d times", n)
 	}
 	if got, want := tabs[teller].noticed(), map[bool]string{true: "Library: New message", false: "Another room: New message"}[tabs[teller] == list]; got[len(got)-1] != want {
 		t.Errorf("it shows %q, want %q", got, want)
 	}
 	read[bool](tabs[teller], `notices.at(-1).dispatchEvent(new Event("click"))`)
 	tabs[teller].at(library.path(""))
+
+	// What is read on another device is no news here either.
+	b.enters(ada, engine)
+	b.knows(engine, 0)
+	for _, one := range tabs {
+		one.hides(true)
+	}
+	grace.say(engine, "read elsewhere")
+	b.until("a notification", "notices.at(-1)?.tag === '"+engine.id+"' && !notices.at(-1).closed")
+	ada.reads(engine)
+	b.until("no notification", "notices.every((one) => one.closed)")
 }
 
 // knows waits until the feed has told a page how many messages of a room are unread.

@@ -279,10 +279,15 @@ func (b *tab) fail(format string, args ...any) {
 	b.t.Fatalf("%s: %s\nthe page: %s", b.name, fmt.Sprintf(format, args...), shortened(seen))
 }
 
-// readInto evaluates an expression in the page without what the tools may do more than the page.
+// readInto evaluates an expression in the page.
 func (b *tab) readInto(result any, expression string) error {
 	ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
 	defer cancel()
+	return evaluate(ctx, result, expression)
+}
+
+// evaluate evaluates without what the tools may do more than the page.
+func evaluate(ctx context.Context, result any, expression string) error {
 	res, err := chromedp.Call(ctx, runtime.Evaluate, runtime.EvaluateParams{
 		Expression: expression, ReturnByValue: new(true), AwaitPromise: new(true), AllowUnsafeEvalBlockedByCSP: new(false),
 	})
@@ -383,16 +388,22 @@ func (b *tab) write(text string) {
 	b.do("type", chromedp.KeyEvent(text))
 }
 
-// enter presses the Enter key as a keyboard does: when the page cancels the key, no character
-// follows. (The keys of chromedp send the character all the same.)
+// enter presses the Enter key as a keyboard does.
 func (b *tab) enter(modifiers ...chromedp.Modifier) {
 	b.t.Helper()
-	key := input.DispatchKeyEventParams{Key: "Enter", Code: "Enter", WindowsVirtualKeyCode: 13, NativeVirtualKeyCode: 13}
+	b.strike("Enter", "\r", 13, modifiers...)
+}
+
+// strike presses a key as a keyboard does: when the page cancels the key, no character follows.
+// (The keys of chromedp send the character all the same.)
+func (b *tab) strike(name, text string, code int64, modifiers ...chromedp.Modifier) {
+	b.t.Helper()
+	key := input.DispatchKeyEventParams{Key: name, WindowsVirtualKeyCode: code, NativeVirtualKeyCode: code}
 	chromedp.KeyModifiers(modifiers...)(&key)
 	down, up := key, key
-	down.Type, down.Text, down.UnmodifiedText = input.DispatchKeyEventTypeKeyDown, "\r", "\r"
+	down.Type, down.Text, down.UnmodifiedText = input.DispatchKeyEventTypeKeyDown, text, text
 	up.Type = input.DispatchKeyEventTypeKeyUp
-	b.do("press Enter", command(input.DispatchKeyEvent, down), command(input.DispatchKeyEvent, up))
+	b.do("press "+name, command(input.DispatchKeyEvent, down), command(input.DispatchKeyEvent, up))
 }
 
 // paste puts a long text in at once, as the clipboard would.

@@ -161,7 +161,7 @@ func TestTheTermsOfACodeAreSaidInWords(t *testing.T) {
 	grace.join(r)
 	for _, page := range []*answer{grace.get(r.path("")), ada.get(r.path("")), ada.get(r.path("/settings"))} {
 		for _, want := range []string{"Open until", "1 of 3 joins used"} {
-			page.want(200).contains(want)
+			page.want(200).says(want)
 		}
 	}
 	form := ada.get(r.path("/settings"))
@@ -191,7 +191,7 @@ func TestTheTermsOfACodeAreSaidInWords(t *testing.T) {
 	ada.post(r.path("/code/off"), nil).want(303)
 	ada.post(r.path("/code/on"), nil).want(303)
 	zoe.joins(r.code).wantRedirect(r.path(""))
-	ada.get(r.path("/settings")).contains("1 of 9 joins used")
+	ada.get(r.path("/settings")).says("1 of 9 joins used")
 }
 
 func TestTermsThatMakeNoSenseComeBackAsTheyWereTyped(t *testing.T) {

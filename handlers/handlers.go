@@ -98,6 +98,7 @@ func New(o Options) *App {
 	member.post("/rooms/join", a.joinRoom)
 	member.post("/rooms/knocks/:knock/withdraw", a.withdraw)
 
+	member.get("/keys", a.keysPage)
 	member.get("/account", a.profilePage)
 	member.post("/account", a.saveProfile)
 	member.get("/account/email", a.sudoForm("/account/email", a.emailPage))

@@ -47,6 +47,7 @@ type settings struct {
 	fullHashes     bool // passwords cost what they cost in earnest
 	named          bool // people open it as https://localhost instead of by its number
 	hub            feed.Options
+	dir            string // a data folder that somebody has filled; empty: a fresh one
 }
 
 // clock is the server's idea of the time: the real one, moved on by tests.
@@ -78,6 +79,9 @@ func openOffice(t *testing.T, change ...func(*settings)) *office {
 	o := &office{t: t, dir: t.TempDir(), clock: &clock{}, log: &logBook{}, set: settings{registration: "open", idle: 24 * time.Hour, lifetime: 336 * time.Hour, scale: 1}}
 	for _, c := range change {
 		c(&o.set)
+	}
+	if o.set.dir != "" {
+		o.dir = o.set.dir
 	}
 	o.start("127.0.0.1:0")
 	t.Cleanup(o.stop)
@@ -345,6 +349,15 @@ func (a *answer) contains(s string) *answer {
 	a.t.Helper()
 	if !strings.Contains(a.body, s) {
 		a.t.Fatalf("%s: no %q in\n%s", a.what, s, shortened(a.body))
+	}
+	return a
+}
+
+// says is contains for what people read, however it is marked up.
+func (a *answer) says(s string) *answer {
+	a.t.Helper()
+	if !strings.Contains(text(a.doc()), s) {
+		a.t.Fatalf("%s does not say %q:\n%s", a.what, s, shortened(a.body))
 	}
 	return a
 }

@@ -312,7 +312,7 @@ func TestTheOverviewCountsMessagesAndPeople(t *testing.T) {
 		ada.say(r, "One more.")
 	}
 	ada.listen(r)
-	a := admin.get("/admin").want(200).contains("1 of 2 people, open pages: 1").contains("Messages: 5 in 30 days, 5 of them today.")
+	a := admin.get("/admin").want(200).says("1 of 2 people, open pages: 1").contains("Messages: 5 in 30 days, 5 of them today.")
 	charts := elements(a.doc(), func(n *nodeT) bool { return n.Data == "svg" && attr(n, "role") == "img" })
 	if len(charts) != 2 {
 		t.Fatalf("%d charts", len(charts))

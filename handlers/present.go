@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +68,15 @@ func card(c models.Card) views.RoomCard {
 	return views.RoomCard{ID: c.Room.String(), Name: c.Name, Members: people(faces, nil), Count: len(c.People), Last: c.Last, Broken: c.Broken, Unread: c.Unread}
 }
 
+// otherRooms lists a person's rooms for the page of one of them.
+func otherRooms(r models.Recent, here models.ID) views.Switcher {
+	w := views.Switcher{Here: here.String(), More: r.More, List: make([]views.RoomCard, len(r.Rooms))}
+	for i, one := range r.Rooms {
+		w.List[i] = views.RoomCard{ID: one.Room.String(), Name: one.Name, Unread: one.Unread}
+	}
+	return w
+}
+
 func unreads(list []models.Unread, all bool) views.Unreads {
 	u := views.Unreads{All: all, Rooms: make([]views.Unread, len(list))}
 	for i, r := range list {
@@ -124,6 +134,11 @@ func firstNew(p models.Page, mark uint64, me models.ID) uint64 {
 		}
 	}
 	return 0
+}
+
+// neverMet reports whether a page is all of a room, and all of it is by this person.
+func neverMet(p models.Page, me models.ID) bool {
+	return p.Before == 0 && !slices.ContainsFunc(p.Lines, func(l models.Line) bool { return l.Who.ID != me })
 }
 
 var entryKinds = map[models.Op]views.EntryKind{

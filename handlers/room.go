@@ -137,13 +137,18 @@ func (a *App) roomPage(c echo.Context) error {
 	if s.Notice != "" || s.Arrival != nil || len(s.News) > 0 { // told to this reader only
 		return a.renderRoom(c, http.StatusOK, s, v, views.Composer{})
 	}
+	list, err := a.switcher(c)
+	if err != nil {
+		return err
+	}
+	s.Rooms = list
 	here := a.o.Hub.Present(m.Room)
 	// Whatever goes into the page and does not come from the view.
 	by := fmt.Sprintf("%q %q %q %t %q %t %t %t", c.Request().Host, s.Me.Username, s.Me.FullName, visitOf(c).user.ShowsTyping, m.Role, v.ReadOnly, v.Harmed, v.Terms.Expired(a.o.Now()))
 	for _, p := range v.People {
 		by += strconv.FormatBool(here[p.ID])
 	}
-	page, err := models.Rendered(v.Rendering, by, func() (gapped, error) {
+	page, err := models.Rendered(v.Rendering, by+list.html, func() (gapped, error) {
 		r, err := a.room(c, v, here)
 		if err != nil {
 			return gapped{}, err
@@ -155,6 +160,18 @@ func (a *App) roomPage(c echo.Context) error {
 		return err
 	}
 	return page.send(a, c, rand.Text())
+}
+
+// switcher is the way from this room to the reader's others.
+func (a *App) switcher(c echo.Context) (prepared, error) {
+	m := membership(c)
+	recent, err := a.o.Store.Recent(c.Request().Context(), m.User)
+	if err != nil {
+		return prepared{}, err
+	}
+	return models.Rendered(recent.Rendering, m.Room.String(), func() (prepared, error) {
+		return prepare(views.SwitcherPart(otherRooms(recent, m.Room)))
+	})
 }
 
 // showRoom shows a room, with the composer as it was sent.
@@ -172,6 +189,9 @@ func (a *App) renderRoom(c echo.Context, status int, s views.Shell, v models.Vie
 		return err
 	}
 	r.Composer = freshComposer(membership(c), composer)
+	if s.Rooms, err = a.switcher(c); err != nil {
+		return err
+	}
 	return a.renderPacked(c, status, views.RoomPage(s, r))
 }
 
@@ -196,6 +216,7 @@ func (a *App) room(c echo.Context, v models.View, here map[[16]byte]bool) (views
 		Harmed:   v.Harmed,
 	}
 	r.History.New = firstNew(v.Page, v.Mark, m.User)
+	r.First = r.Alone && neverMet(v.Page, m.User)
 	if r.Owner {
 		r.FeedURL += "&seen=" + seenWaiting(v.Waiting)
 	}

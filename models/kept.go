@@ -176,6 +176,7 @@ type shelves struct {
 	users    *shelf[ID, dated[User]]
 	profiles *shelf[ID, keptProfile]
 	views    *shelf[reader, dated[View]]
+	recent   *shelf[ID, dated[Recent]]
 	lines    *shelf[place, *keptLine]
 	invites  *shelf[ID, *invite]
 }
@@ -192,6 +193,7 @@ const (
 	sessionsKept = 4096
 	usersKept    = 4096
 	viewsKept    = 32 << 20 // bytes
+	recentKept   = 8 << 20  // bytes
 	linesKept    = 32 << 20 // bytes
 	invitesKept  = 256
 )
@@ -203,6 +205,7 @@ func newShelves() shelves {
 		users:    newShelf[ID](usersKept, one[dated[User]]),
 		profiles: newShelf[ID](usersKept, one[keptProfile]),
 		views:    newShelf[reader](viewsKept, func(d dated[View]) int { return d.value.size() }),
+		recent:   newShelf[ID](recentKept, func(d dated[Recent]) int { return d.value.size() }),
 		lines:    newShelf[place](linesKept, (*keptLine).size),
 		invites:  newShelf[ID](invitesKept, one[*invite]),
 	}
@@ -216,6 +219,9 @@ func (k *shelves) forget(e *Entry) {
 	case OpLeave, OpRemove, OpBan, OpDestroy:
 		k.lines.drop(func(p place) bool { return p.room == e.Room })
 		k.invites.remove(e.Room)
+		gone := func(user ID) bool { return user == e.Target || e.Op == OpDestroy }
+		k.recent.drop(gone) // it names the room
+		k.views.drop(func(r reader) bool { return gone(r.user) })
 	case OpEdit, OpDelete:
 		k.lines.remove(place{e.Room, e.about()})
 	case OpCode:

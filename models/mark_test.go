@@ -39,6 +39,15 @@ func (a *archive) wantUnread(user, room ID, count uint64) {
 			a.t.Errorf("the card says %d unread, want %d", c.Unread, count)
 		}
 	}
+	recent, err := a.Recent(a.t.Context(), user)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	for _, r := range recent.Rooms {
+		if r.Room == room && r.Unread != count {
+			a.t.Errorf("the list beside a room says %d unread, want %d", r.Unread, count)
+		}
+	}
 	v, err := a.View(a.t.Context(), a.member(user, room))
 	if err != nil {
 		a.t.Fatal(err)

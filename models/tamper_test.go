@@ -63,6 +63,10 @@ func (m *meeting) refuses(t *testing.T, user ID) {
 	if err != nil || slices.ContainsFunc(rooms, func(c Card) bool { return c.Room == m.room }) {
 		t.Errorf("the room is in the list: %v", err)
 	}
+	recent, err := m.Recent(t.Context(), user)
+	if err != nil || slices.ContainsFunc(recent.Rooms, func(r RecentRoom) bool { return r.Room == m.room }) {
+		t.Errorf("the room is in the list beside other rooms: %v", err)
+	}
 	forged := Membership{Room: m.room, By: By{User: user}, Role: Owner}
 	if _, err := m.View(t.Context(), forged); KindOf(err) != NotFound {
 		t.Errorf("the room can be viewed: %v", err)
@@ -402,6 +406,10 @@ func TestAMovedRoomKeyOpensNothing(t *testing.T) {
 		if c.Broken != (c.Room == m.room) || c.Broken && c.Name != "" {
 			t.Errorf("the list shows %+v", c)
 		}
+	}
+	recent, err := m.Recent(t.Context(), m.ada)
+	if err != nil || len(recent.Rooms) != 1 || recent.Rooms[0].Name != "Another room" {
+		t.Errorf("beside a room, the list shows %+v, %v", recent.Rooms, err)
 	}
 }
 

@@ -293,3 +293,39 @@ func TestTheManifestNamesWhatIsServed(t *testing.T) {
 		}
 	}
 }
+
+// sided are properties and values that name a side of the screen. What starts and ends with the
+// text instead is right in both directions of writing.
+var sided = regexp.MustCompile(`[{;]\s*((?:margin|padding|border|scroll-margin|scroll-padding)-(?:left|right|top|bottom)\b[^;}]*|(?:left|right|top|bottom)\s*:[^;}]*|(?:text-align|float|clear)\s*:\s*(?:left|right)\b|border-(?:top|bottom)-(?:left|right)-radius[^;}]*|(?:min-|max-)?(?:width|height)\s*:[^;}]*)`)
+
+// four is a shorthand with four values, the second of them right and the last left. The notch of
+// a phone is on a side of the screen, however its language is written.
+var four = regexp.MustCompile(`[{;]\s*((?:margin|padding|inset)\s*:\s*([^;}]+))`)
+
+func TestStyleSheetsNameNoSides(t *testing.T) {
+	for _, name := range list(tree, "css/*.css") {
+		sheet := string(read(tree, name))
+		for _, found := range sided.FindAllStringSubmatch(sheet, -1) {
+			t.Errorf("%s: %s", name, found[1])
+		}
+		for _, found := range four.FindAllStringSubmatch(sheet, -1) {
+			if v := values(found[2]); len(v) == 4 && v[1] != v[3] && !strings.Contains(v[1], "safe-area-inset-right") {
+				t.Errorf("%s: %s", name, found[1])
+			}
+		}
+	}
+}
+
+// values are the parts of a declaration, each with its brackets.
+func values(declaration string) []string {
+	depth := 0
+	return strings.FieldsFunc(declaration, func(r rune) bool {
+		switch r {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		}
+		return r == ' ' && depth == 0
+	})
+}

@@ -7,23 +7,59 @@ import (
 
 // Overview is the first page of the administration.
 type Overview struct {
-	Warnings      []string // what the operator should do something about
+	Warnings      []string // what the operator should do something about, besides the disk and the certificate
 	Posts, Logins Chart
-	Groups        []Facts
+	Integrity     Integrity
+	Server        Server
+	Keys          Keys
+	Disk          Disk
+	Certificate   *Certificate // nil when the server was given none to show
+
+	CertificateEnds bool // soon
 }
 
-// Facts are things with a name, under a heading.
-type Facts struct {
-	Heading string
-	List    []Fact
+// Integrity is how far everything that is stored has been checked.
+type Integrity struct {
+	Walked, Rooms int  // since the start
+	Finished      bool // the walk through all rooms
+	Harmed        int
+	AuditDamaged  uint64 // the first damaged entry of the audit log; 0 for none
+	AuditChecked  bool
+	Anchored      time.Time
 }
 
-// Fact is one of them: a text, or a moment with an optional text behind it.
-type Fact struct {
-	Name string
-	At   time.Time
-	Text string
-	Code bool // set in the type of code
+// Server is the running program.
+type Server struct {
+	Started               time.Time
+	Online, People, Pages int
+	Rooms                 int
+	Registration          string
+	Memory                int64 // bytes
+	LimitScale            int
+	Version               string
+}
+
+// Keys is where the master key is, without a byte of it.
+type Keys struct {
+	Master      string // its name
+	Since       time.Time
+	Credentials bool     // it comes from the service manager
+	Unused      []string // files of other keys that lie beside it
+}
+
+// Disk is the space in bytes that the data takes, and what is left.
+type Disk struct {
+	Database, WriteAhead, Free, Disk int64
+	Known                            bool // whether Free and Disk are
+	Short                            bool // nearly full
+}
+
+// Certificate is what the server shows to browsers.
+type Certificate struct {
+	Fingerprint, KeyFingerprint string // SHA-256
+	Until                       time.Time
+	Names                       []string
+	Own                         bool // made, and renewed, by Conclave
 }
 
 // Chart is a curve over days, drawn here: the paths stand in a field of 290 by 100.
@@ -108,7 +144,8 @@ type RoomRow struct {
 	Name          string // likewise
 	Members       int
 	Posts         uint64
-	Size          string
+	Bytes         int64 // of its sealed messages
+	Counted       bool  // whether Bytes is known
 	Created, Last time.Time
 	Epoch         uint32
 	Destroyed     bool
@@ -154,6 +191,7 @@ func chartDay(c Chart, at int) time.Time {
 	return c.Days[at].Day
 }
 
-func dayName(at time.Time) string { return at.UTC().Format("2 Jan") }
+// dayName is a day of UTC as it is shown without JavaScript, and plainDay as machines read it.
+func dayName(at time.Time) string { return at.UTC().Format(chartDayLayout) }
 
 func plainDay(at time.Time) string { return at.UTC().Format("2006-01-02") }

@@ -17,7 +17,7 @@ import (
 )
 
 // notYet are the views whose texts still stand in their markup.
-var notYet = []string{"auth", "composer", "layout", "mark", "member", "message", "parts", "room", "typing"}
+var notYet = []string{}
 
 // read are the attributes that people see or hear.
 var read = []string{"alt", "aria-description", "aria-label", "aria-roledescription", "aria-valuetext", "data-label", "label", "placeholder", "title"}
@@ -90,7 +90,7 @@ func loose(t *testing.T, file string) []string {
 				}
 			case *ast.BasicLit:
 				for _, text := range words(n) {
-					if language.MatchString(text) {
+					if language.MatchString(text) && !strings.Contains(text, "settle:") { // of htmx
 						found = append(found, text)
 					}
 				}
@@ -114,7 +114,8 @@ func written(markup string, values [][]string) []string {
 		})
 		found = append(found, letters([]string{strings.TrimSpace(text)})...)
 	}
-	z := html.NewTokenizer(strings.NewReader(markup))
+	bare := regexp.MustCompile(`</?noscript>`).ReplaceAllString(markup, "") // what stands in it would be no markup to the tokenizer
+	z := html.NewTokenizer(strings.NewReader(bare))
 	for kind := z.Next(); kind != html.ErrorToken; kind = z.Next() {
 		token := z.Token()
 		if kind == html.TextToken {

@@ -26,6 +26,8 @@ type Shell struct {
 	Notice string  // one sentence shown once at the top of the page; empty for none
 	Heed   string  // on the pages about the account: that few recovery codes are left; empty for none
 
+	Rooms templ.Component // the SwitcherPart on the page of a room; nil elsewhere
+
 	Arrival *Arrival // shown once after a sign-in; nil for nothing
 	News    []News   // of this session, until it is dismissed; oldest first
 }
@@ -180,6 +182,13 @@ type Rooms struct {
 	CodesPending bool // recovery codes have not been marked as saved yet
 }
 
+// Switcher is the way from a room to the reader's other rooms.
+type Switcher struct {
+	List []RoomCard // id, name and count only; where something happened last comes first
+	Here string     // the room of the page
+	More bool       // there are others
+}
+
 // OwnKnock is a room where the reader waits to be let in, and which the reader does not know yet.
 type OwnKnock struct {
 	Name string // of the knock
@@ -210,6 +219,7 @@ type Room struct {
 	History  History
 	Composer Composer
 	Alone    bool // the reader is the only member: leaving closes the room for good
+	First    bool // and nobody else has ever been here
 	FeedURL  string
 	Mark     uint64 // the reader has read everything up to this number
 	Unread   uint64 // and not so many messages since

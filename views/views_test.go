@@ -45,7 +45,7 @@ func everything(text string) map[string]templ.Component {
 	who := Person{Username: text, FullName: text, Role: "owner", Here: true}
 	people := []Person{who, {Username: "grace", FullName: "Grace Hopper"}}
 	f := Field{Value: text, Error: text}
-	s := Shell{Title: text, Me: &who, Notice: text, Heed: text}
+	s := Shell{Title: text, Me: &who, Notice: text, Heed: text, Rooms: SwitcherPart(Switcher{Here: "r1", List: []RoomCard{{ID: "r1", Name: text}}})}
 	code := QR{Size: 29, Path: "M4 4h7v1h-7z"}
 	h := History{RoomID: "r1", Before: 7, New: 9, Entries: []Entry{
 		{N: 7, Kind: Created, Who: who, At: at},
@@ -84,7 +84,10 @@ func everything(text string) map[string]templ.Component {
 		"LoginPage":    LoginPage(Shell{}, login), "LoginPartial": LoginPartial(login),
 		"JoinPage": JoinPage(s, Join{Code: f, SignedIn: true}), "JoinPage signed out": JoinPage(Shell{}, Join{}),
 		"RoomsPage": RoomsPage(s, Rooms{List: []RoomCard{{ID: "r1", Name: text, Members: people, Count: 9, Last: at, Unread: 3}, {ID: "r3", Name: text, Unread: 100}, {ID: "r2", Broken: true}}, Name: f, Code: f, CodesPending: true}), "RoomsPage empty": RoomsPage(s, Rooms{}),
-		"RoomPage":             RoomPage(s, Room{ID: "r1", Name: text, Code: "K7M2-QX9R-T4VB-W3NC", JoinURL: "https://localhost:8443/join#K7M2-QX9R-T4VB-W3NC", JoinQR: JoinQRPart(code), Members: people, Me: text, History: h, Composer: c, Alone: true, FeedURL: "/rooms/r1/feed?after=11", Mark: 8, Unread: 2, Typing: true, Proof: Proof{N: 13}}),
+		"RoomPage":     RoomPage(s, Room{ID: "r1", Name: text, Code: "K7M2-QX9R-T4VB-W3NC", JoinURL: "https://localhost:8443/join#K7M2-QX9R-T4VB-W3NC", JoinQR: JoinQRPart(code), Members: people, Me: text, History: h, Composer: c, Alone: true, FeedURL: "/rooms/r1/feed?after=11", Mark: 8, Unread: 2, Typing: true, Proof: Proof{N: 13}}),
+		"SwitcherPart": SwitcherPart(Switcher{Here: "r1", More: true, List: []RoomCard{{ID: "r1", Name: text}, {ID: "r2", Name: text, Unread: 3}}}), "SwitcherPart empty": SwitcherPart(Switcher{}),
+		"RoomPage first": RoomPage(s, Room{ID: "r1", Name: text, Code: "K7M2-QX9R-T4VB-W3NC", JoinURL: "https://localhost:8443/join#K7M2-QX9R-T4VB-W3NC", JoinQR: JoinQRPart(code), First: true, Alone: true}), "RoomPage first off": RoomPage(s, Room{ID: "r1", First: true, Terms: Terms{Off: true}}), "RoomPage first knock": RoomPage(s, Room{ID: "r1", Code: "K7M2-QX9R-T4VB-W3NC", First: true, Terms: Terms{Knock: true}}),
+		"KeysPage": KeysPage(s), "KeysPartial": KeysPartial(),
 		"RoomPage without new": RoomPage(s, Room{ID: "r1", Mark: 13}), "RoomPage silent": RoomPage(s, Room{ID: "r1"}),
 		"OlderPage":    OlderPage(s, h),
 		"OlderPartial": OlderPartial(h), "RefreshPartial": RefreshPartial(History{RoomID: "r1", Entries: h.Entries}),
@@ -120,8 +123,8 @@ func everything(text string) map[string]templ.Component {
 		"ProofPage":           ProofPage(s, ProofAt{RoomID: "r1", Name: text, Head: 1300, N: f, Proof: Proof{N: 9, Fingerprint: "K7M2-QX9R"}}),
 		"PasskeysPage":        PasskeysPage(s, Passkeys{Site: "localhost", Confirmed: true, Harmed: true, Name: f, Error: text, List: []Passkey{{ID: "p1", Name: text, Site: "localhost", Created: at, Used: at}, {ID: "p2", Name: text, Site: "other.example", Created: at}}}), "PasskeysPage nowhere": PasskeysPage(s, Passkeys{}), "PasskeysPage unconfirmed": PasskeysPage(s, Passkeys{Site: "localhost"}),
 		"PasskeyPartial": PasskeyPartial(text), "PasskeyProblemPartial": PasskeyProblemPartial(text),
-		"OverviewPage": OverviewPage(s, Overview{Warnings: []string{text}, Posts: curve, Logins: logins, Groups: []Facts{{Heading: text, List: []Fact{{Name: text, At: at, Text: text}, {Name: text, Text: text, Code: true}}}}}), "OverviewPage calm": OverviewPage(s, Overview{Posts: curve, Logins: logins}),
-		"RoomTablePage": RoomTablePage(s, RoomTable{All: 1200, Next: "/admin/rooms?page=2", Orders: []RoomOrder{{Name: text, Value: "size"}}, Order: "size", Rows: []RoomRow{{Short: "abc", ID: "r1", Name: text, Members: 2, Posts: 1300, Size: "1.5 KiB", Created: at, Last: at}, {Short: "def", Destroyed: true}, {Short: "ghi", Harm: text}}}), "RoomTablePage empty": RoomTablePage(s, RoomTable{}), "RoomTablePage one": RoomTablePage(s, RoomTable{All: 1}),
+		"OverviewPage": OverviewPage(s, Overview{Warnings: []string{text}, Posts: curve, Logins: logins, Server: Server{Started: at, Online: 1, People: 1300, Pages: 2, Registration: text, Memory: 1 << 25, LimitScale: 2, Version: text}, Integrity: Integrity{Walked: 3, Rooms: 4, Harmed: 1, AuditDamaged: 7, Anchored: at}, Keys: Keys{Master: text, Since: at, Unused: []string{text}, Credentials: true}, Disk: Disk{Database: 1 << 31, WriteAhead: 1500, Free: 7, Disk: 1 << 40, Known: true, Short: true}, CertificateEnds: true, Certificate: &Certificate{Fingerprint: text, KeyFingerprint: text, Until: at, Names: []string{text}}}), "OverviewPage calm": OverviewPage(s, Overview{Posts: curve, Logins: logins, Integrity: Integrity{Finished: true, AuditChecked: true}, CertificateEnds: true, Certificate: &Certificate{Own: true}}),
+		"RoomTablePage": RoomTablePage(s, RoomTable{All: 1200, Next: "/admin/rooms?page=2", Orders: []RoomOrder{{Name: text, Value: "size"}}, Order: "size", Rows: []RoomRow{{Short: "abc", ID: "r1", Name: text, Members: 2, Posts: 1300, Bytes: 1536, Counted: true, Created: at, Last: at}, {Short: "def", Destroyed: true}, {Short: "ghi", Harm: text}}}), "RoomTablePage empty": RoomTablePage(s, RoomTable{}), "RoomTablePage one": RoomTablePage(s, RoomTable{All: 1}),
 		"AttemptsPage": AttemptsPage(s, Attempts{Logins: curve, Error: text, More: true, Recent: events, Waiting: []WaitingRow{{ID: "u1", Who: who, Failures: 1200, Guessed: 1, Last: at, Until: at}, {ID: "u2", Who: who}}, Sources: []SourceRow{{Address: text, Refused: 3, Last: at, Limited: true}}}), "AttemptsPage calm": AttemptsPage(s, Attempts{Logins: curve}),
 		"AuditPage": AuditPage(s, AuditLog{Kind: "a", Kinds: []AuditKind{{Name: text, Value: "a", Events: []AuditChoice{{Name: text, Value: "b"}}}}, Person: f, From: f, To: f, State: text, Broken: true, Rows: events, Older: "/admin/audit?before=7", Newest: "/admin/audit", Filtered: true}), "AuditPage empty": AuditPage(s, AuditLog{}), "AuditPage wrong": AuditPage(s, AuditLog{Error: text}),
 		"RoomsPage shell": RoomsPage(Shell{Me: &who, Admin: true, Arrival: &Arrival{Failures: 3, Guessed: 2, Since: at, Last: at, LastFrom: text}, News: []News{{At: at, Address: text, Browser: text}}}, Rooms{}), "RoomsPage once": RoomsPage(Shell{Me: &who, Arrival: &Arrival{Failures: 1, Guessed: 1, Since: at}}, Rooms{}),
@@ -431,7 +434,7 @@ func TestTheContractOfPages(t *testing.T) {
 		"RefreshPartial":        {`<hx-partial hx-target="#messages" hx-swap="innerHTML settle:0">`, `<hx-partial hx-target="#older" hx-swap="outerHTML">`, "The beginning of the room"},
 		"EntryPartial":          {`<hx-partial hx-target="#messages" hx-swap="upsert"><li id="m-9"`, `href="/rooms/r1/messages/9/edit"`, `class="edited"`},
 		"ChangePartial":         {`<hx-partial hx-target="#m-9" hx-swap="outerHTML"><li id="m-9"`},
-		"RoomPage harmed":       {`id="room-proof"`, "n 13: K7M2-QX9R", `href="/rooms/r1/settings"`, `<dialog id="message-dialog"`, "2 messages are missing here", "Message removed"},
+		"RoomPage harmed":       {`id="room-proof"`, "n 13: K7M2-QX9R", `href="/rooms/r1/settings"`, `<dialog id="message-dialog"`, "<local-number>2</local-number> messages are missing here", "Message removed"},
 		"ActionsPage":           {`action="/rooms/r1/messages/9"`, `name="body"`, `action="/rooms/r1/messages/9/delete"`, `href="/rooms/r1"`},
 		"SettingsPage":          {`action="/rooms/r1/destroy"`, `href="/rooms/r1"`, "conclave keys rotate", "conclave keys destroy", "the last ten minutes"},
 		"SudoPage":              {`action="/sudo"`, `name="password"`, `name="code"`, `name="next"`, `value="/rooms/r1/settings"`, "Each code works once; wait for the next one.", `hx-preserve="true"`},

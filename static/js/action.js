@@ -10,6 +10,7 @@ customElements.define("actions-dialog", class extends HTMLElement {
 		this.said = this.dialog.querySelector(".problem-slot");
 		this.list = document.getElementById("scroller");
 		this.list.addEventListener("click", (event) => this.clicked(event));
+		document.getElementById("body")?.addEventListener("keydown", (event) => this.pressed(event));
 		this.dialog.querySelector("button").addEventListener("click", () => this.dialog.close());
 		this.dialog.addEventListener("close", () => this.closed());
 	}
@@ -21,19 +22,31 @@ customElements.define("actions-dialog", class extends HTMLElement {
 		this.open(link);
 	}
 
-	async open(link) {
+	// pressed: the arrow up in an empty box leads to the last message one has written.
+	pressed(event) {
+		if (event.key !== "ArrowUp" || event.target.value || event.isComposing || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+		const link = [...this.list.querySelectorAll("#messages > [data-mine] > .act")].at(-1);
+		if (!link) return;
+		event.preventDefault();
+		this.open(link, event.target);
+	}
+
+	async open(link, from) {
 		this.asked = link;
+		this.from = from;
 		this.message = link.closest("li").id;
 		await htmx.ajax("GET", link.pathname, { source: this.dialog, target: this.inside });
 		const filled = this.inside.firstElementChild || this.said.firstElementChild;
 		if (this.asked === link && filled && !this.dialog.open) this.dialog.showModal();
 	}
 
-	// closed leaves no text behind. The message may have been replaced meanwhile.
+	// closed leaves no text behind, and leads back to where one came from. The message may have
+	// been replaced meanwhile.
 	closed() {
 		this.inside.replaceChildren();
 		this.said.replaceChildren();
-		this.list.lead(this.message);
+		if (this.from) this.from.focus();
+		else this.list.lead(this.message);
 	}
 });
 

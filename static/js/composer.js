@@ -4,9 +4,15 @@
 const limit = 4000;
 const root = document.documentElement;
 const ctrl = /Mac|iP/.test(navigator.platform) ? "⌘" : "Ctrl";
-const sends = "Enter sends, Shift+Enter begins a new line.";
-const breaks = `Enter begins a new line, ${ctrl}+Enter sends.`;
-const unanswered = "The server could not take this message, and it is back in the box. Send it again in a moment.";
+const text = {
+	sends: "Enter sends, Shift+Enter begins a new line.",
+	breaks: `Enter begins a new line, ${ctrl}+Enter sends.`,
+	box: `{} (${ctrl}+Enter sends)`,
+	unanswered: "The server could not take this message, and it is back in the box. Send it again in a moment.",
+	left: "{} left",
+	over: "{} too many",
+};
+const number = new Intl.NumberFormat();
 
 function newID() {
 	const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -33,9 +39,9 @@ customElements.define("chat-composer", class extends HTMLElement {
 	explain() {
 		const enter = root.hasAttribute("data-enter");
 		const glass = matchMedia("(pointer: coarse)").matches;
-		document.getElementById("composer-keys").textContent = enter ? sends : breaks;
+		document.getElementById("composer-keys").textContent = enter ? text.sends : text.breaks;
 		this.label ??= this.box.placeholder;
-		this.box.placeholder = this.label + (enter || glass ? "" : ` (${ctrl}+Enter sends)`);
+		this.box.placeholder = enter || glass ? this.label : text.box.replace("{}", this.label);
 		this.box.enterKeyHint = enter ? "send" : "enter";
 	}
 
@@ -47,39 +53,42 @@ customElements.define("chat-composer", class extends HTMLElement {
 	}
 
 	take(event) {
-		const text = this.box.value;
+		const body = this.box.value;
 		event.preventDefault();
 		event.stopPropagation();
 		this.box.focus();
-		if (!text.trim()) return;
+		if (!body.trim()) return;
 		this.write("");
 		this.note("");
-		this.outbox.add(text, newID());
+		this.outbox.add(body, newID());
 		this.scroller.toBottom();
 	}
 
 	// putBack sets a returned text in front of what was typed since.
-	putBack({ text, reason }) {
+	putBack({ text: body, reason }) {
 		const rest = this.box.value;
-		this.write(rest ? text + "\n" + rest : text);
-		this.note(reason || unanswered);
+		this.write(rest ? body + "\n" + rest : body);
+		this.note(reason || text.unanswered);
 	}
 
-	note(text) {
+	note(said) {
 		const note = document.getElementById("composer-note");
-		note.textContent = text;
-		note.classList.toggle("wrong", text !== "");
+		note.textContent = said;
+		note.classList.toggle("wrong", said !== "");
+		this.counting = false;
 	}
 
-	write(text) {
-		this.box.value = text;
+	write(body) {
+		this.box.value = body;
 		this.typed();
 	}
 
 	typed() {
 		const left = limit - [...this.box.value].length;
-		if (left < 200) this.note(left < 0 ? `${-left} too many` : `${left} left`);
-		else if (/^\d+ (left|too many)$/.test(document.getElementById("composer-note").textContent)) this.note("");
+		if (left < 200) {
+			this.note((left < 0 ? text.over : text.left).replace("{}", number.format(Math.abs(left))));
+			this.counting = true;
+		} else if (this.counting) this.note("");
 		if (!CSS.supports("field-sizing", "content")) {
 			this.box.style.blockSize = "auto";
 			this.box.style.blockSize = this.box.scrollHeight + "px";

@@ -1,11 +1,11 @@
 // What a person has set for this browser. It lies in localStorage and stands on the root of the
-// page as attributes, where the style and other modules look: data-aside, -enter, -sound, -notify,
+// page as attributes, where the style and other modules look: data-aside, -enter, -keys, -sound, -notify,
 // -words, and the ids of the rooms that notify. <device-settings> holds the boxes for it.
 const me = document.body.dataset.me;
 const root = document.documentElement;
 const place = `device:${me}:`;
 const touch = matchMedia("(pointer: coarse)").matches && !matchMedia("(any-pointer: fine)").matches;
-const usual = { aside: true, enter: !touch, sound: false, notify: false, words: false };
+const usual = { aside: true, enter: !touch, keys: true, sound: false, notify: false, words: false };
 const sample = ["Conclave", "Notifications look like this."];
 
 const kept = (name) => localStorage.getItem(place + name);

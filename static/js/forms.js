@@ -1,9 +1,13 @@
 // Forms: a plain one shows that it is on its way; one that came back leads to what is wrong;
-// an htmx one says so when the server could not be reached at all.
+// an htmx one says so when the server could not be reached at all. A field that is only empty
+// is read together with what is wrong with the whole form.
 function lead() {
 	const form = document.querySelector("form:has([aria-invalid=true], .problem)");
-	const open = [...(form?.querySelectorAll("input:not([type=hidden])") ?? [])];
-	(open.find((input) => input.ariaInvalid === "true") ?? open.find((input) => !input.value))?.focus();
+	const open = [...(form?.querySelectorAll("input:not([type=hidden]), select, textarea") ?? [])];
+	const wrong = open.find((field) => field.ariaInvalid === "true");
+	const empty = open.find((field) => !field.value);
+	if (!wrong) empty?.setAttribute("aria-describedby", `problem ${empty.getAttribute("aria-describedby") ?? ""}`);
+	(wrong ?? empty)?.focus();
 }
 
 document.addEventListener("htmx:after:swap", (event) => event.target.matches?.(".form") && lead());

@@ -3,6 +3,8 @@
 // comes back from there when another device has moved it. The line stays where it is while its
 // reader reads on; it goes with their own next message, and moves when something new comes unseen
 // after everything was read.
+const text = { line: "New", newest: "Jump to newest", newer: "Jump to newest ({} new)" };
+const number = new Intl.NumberFormat();
 const list = document.getElementById("messages");
 const talk = document.querySelector(".talk[data-room]");
 const told = document.getElementById("unreads");
@@ -40,7 +42,7 @@ function draw() {
 	const now = (line && after(line).at(-1)) || null;
 	if (before === now) return;
 	before?.removeAttribute("data-new");
-	now?.setAttribute("data-new", "New");
+	now?.setAttribute("data-new", text.line);
 	scroller.mark(before);
 	scroller.mark(now);
 }
@@ -57,7 +59,7 @@ function look() {
 	if (list.dataset.seen !== String(seen)) list.dataset.seen = seen;
 	if (list.dataset.unread !== String(count)) {
 		list.dataset.unread = count;
-		button.textContent = count ? `Jump to newest (${count} new)` : "Jump to newest";
+		button.textContent = count ? text.newer.replace("{}", number.format(count)) : text.newest;
 	}
 	if (seen > known && !timer) timer = setTimeout(tell, Math.max(0, sent + every - performance.now()));
 }

@@ -1,5 +1,12 @@
 // Who is here. The feed says user names; they are put on the list of members, again whenever that
 // was replaced. Who comes and goes is said for a moment, never about the reader.
+const text = {
+	here: "{} here",
+	entered: { alone: "{} entered", one: "{} and {} other entered", other: "{} and {} others entered" },
+	left: { alone: "{} left", one: "{} and {} other left", other: "{} and {} others left" },
+};
+const number = new Intl.NumberFormat();
+const plural = new Intl.PluralRules(document.documentElement.lang);
 const told = document.getElementById("presence");
 const members = document.getElementById("members");
 const lines = document.getElementById("comings");
@@ -10,17 +17,18 @@ let here = null;
 function mark() {
 	if (!here) return;
 	for (const li of members.children) li.toggleAttribute("data-here", here.has(li.dataset.username));
-	for (const count of document.querySelectorAll(".here-count")) count.textContent = `${here.size} here`;
+	for (const count of document.querySelectorAll(".here-count")) count.textContent = text.here.replace("{}", number.format(here.size));
 }
 
-function say(kind, what) {
+function say(kind) {
 	const people = [...told.querySelectorAll(`[data-${kind}]`)].filter((one) => one.dataset[kind] !== me);
 	if (!people.length) return;
 	const line = document.createElement("p");
 	const name = document.createElement("bdi");
 	const others = people.length - 1;
 	name.textContent = people[0].textContent;
-	line.append(name, others ? ` and ${others} ${others > 1 ? "others" : "other"} ${what}` : ` ${what}`);
+	const [before, after, end] = text[kind][others ? plural.select(others) : "alone"].split("{}");
+	line.append(before, name, others ? after + number.format(others) + end : after);
 	lines.append(line);
 	setTimeout(() => line.remove(), moment);
 }
@@ -28,8 +36,8 @@ function say(kind, what) {
 function hear() {
 	here = new Set(told.querySelector("[data-here]")?.dataset.here.split(" ").filter(Boolean));
 	mark();
-	say("entered", "entered");
-	say("left", "left");
+	say("entered");
+	say("left");
 }
 
 if (told) {

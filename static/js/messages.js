@@ -106,18 +106,14 @@ customElements.define("message-list", class extends HTMLElement {
 		return bottom > box.top && top < box.bottom;
 	}
 
-	// remember notes where the first visible message stands just before a swap changes the
-	// list. An older page is no news: the log stays silent while it is put in, and what it was put
-	// in front of keeps its look for as long as it is in view.
+	// remember notes where the first visible message stands just before a swap changes the list.
+	// What an older page is put in front of keeps its look for as long as it is in view.
 	remember(event) {
 		this.look();
 		this.held = document.activeElement?.closest("#messages > li")?.id;
 		this.anchor = this.stuck ? null : this.firstInView("bottom");
 		this.offset = this.anchor?.getBoundingClientRect().bottom;
-		if (!["older", "scroller"].includes(event?.target.id)) return;
-		this.seam = this.list.firstElementChild;
-		this.list.parentElement.ariaLive = "off";
-		setTimeout(() => { this.list.parentElement.ariaLive = "polite"; }, 500);
+		if (["older", "scroller"].includes(event?.target.id)) this.seam = this.list.firstElementChild;
 	}
 
 	// firstInView is the first entry that has that edge below the upper one of the list.

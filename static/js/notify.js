@@ -11,6 +11,7 @@ const wordless = "New message";
 const most = 200; // characters of a message
 const pause = 3000; // between two sounds, and between two notices of a room that no tab shows
 const number = (li) => Number(li?.id.slice(2) ?? 0);
+const mark = () => Number(document.getElementById("unread-" + here)?.dataset.mark ?? 0);
 const looks = () => !document.hidden && document.hasFocus();
 const lock = (name, options, held) => navigator.locks.request(`${me}:${name}`, options, held);
 const shown = new Set();
@@ -32,23 +33,23 @@ function once(name, act) {
 	lock(name, { ifAvailable: true }, (free) => free && (act(), new Promise((done) => setTimeout(done, pause))));
 }
 
-async function call(room, words = wordless, part = "") {
+async function call(room, words = wordless, n = 0) {
 	if (looks()) return;
 	const { held } = await navigator.locks.query();
 	const is = (name) => held.some((one) => one.name === `${me}:${name}`);
 	if (is("looking")) return;
-	const heard = navigator.userActivation?.hasBeenActive !== false; // a page nobody has touched may not play
-	if (root.hasAttribute("data-sound") && heard) once("sound", () => document.dispatchEvent(new Event("ring")));
+	const touched = navigator.userActivation?.hasBeenActive !== false; // else it may not play
+	if (root.hasAttribute("data-sound") && touched) once("sound", () => document.dispatchEvent(new Event("ring")));
 	const wanted = root.hasAttribute("data-notify") && root.dataset.rooms.split(" ").includes(room);
-	if (wanted && (room === here || !is("shows " + room))) once(room + part, () => show(room, words));
+	if (wanted && (room === here || !is("shows " + room))) once(room + n, () => show(room, words, n));
 }
 
-function show(room, words) {
+function show(room, words, data) {
 	const name = document.querySelector(room === here ? ".room-name" : `a[href="/rooms/${room}"] bdi`)?.textContent ?? elsewhere;
 	const body = root.hasAttribute("data-words") ? words : wordless;
 	const icon = document.querySelector("link[rel=apple-touch-icon]").href;
 	try {
-		const notice = new Notification(name, { body, icon, tag: room, renotify: true, silent: true });
+		const notice = new Notification(name, { body, data, icon, tag: room, renotify: true, silent: true });
 		shown.add(notice);
 		notice.addEventListener("close", () => shown.delete(notice));
 		notice.addEventListener("click", () => {
@@ -72,8 +73,7 @@ function came(changes) {
 function tell() {
 	if (!last || !current) return;
 	const words = [".author", ".body"].map((part) => last.querySelector(part).textContent.trim()).join(": ");
-	const read = Number(document.getElementById("unread-" + here)?.dataset.mark ?? 0);
-	if (number(last) > read) call(here, [...words].slice(0, most).join(""), number(last));
+	if (number(last) > mark()) call(here, [...words].slice(0, most).join(""), number(last));
 	last = null;
 }
 
@@ -82,6 +82,8 @@ function heard() {
 	tell();
 	const before = counts;
 	counts = new Map([...told.children].map(({ id, dataset }) => [id.slice("unread-".length), Number(dataset.count)]));
+	const read = ({ data, tag }) => data ? data <= mark() : before?.get(tag) && !counts.get(tag);
+	for (const notice of shown) if (read(notice)) notice.close();
 	for (const [room, count] of counts) if (room !== here && count > (before?.get(room) ?? count)) call(room);
 }
 

@@ -2,6 +2,7 @@
 // reload. One message is on its way at a time, so that they arrive in order; each keeps the
 // client id it was given, so that none is posted twice. What the server refuses for good goes
 // back to the composer; everything else waits and is tried again.
+const says = { queued: "Waiting…", moment: "Waiting a moment…", line: "Waiting for the line…", sending: "Sending…", sent: "Sent" };
 const tries = 5; // of the server's own faults, before a message is given back
 
 customElements.define("out-box", class extends HTMLElement {
@@ -30,9 +31,9 @@ customElements.define("out-box", class extends HTMLElement {
 		clearTimeout(this.timer);
 		const send = this.sends.find((one) => !one.posted);
 		if (!send || this.sending || !window.htmx) return; // the feed opens as soon as htmx has come
-		if (!navigator.onLine) return this.wait("Waiting for the line…");
+		if (!navigator.onLine) return this.wait(says.line);
 		this.sending = send;
-		send.line.dataset.state = "Sending…";
+		send.line.dataset.state = says.sending;
 		const values = { body: send.text, client_id: send.id };
 		await htmx.ajax("POST", this.form.getAttribute("hx-post"), { source: this.form, send, values });
 		if (this.sending === send) this.sending = null; // it was never asked
@@ -44,15 +45,15 @@ customElements.define("out-box", class extends HTMLElement {
 		this.sending = null;
 		if (status === "swapped" && code < 300) {
 			send.posted = note.dataset.posted;
-			send.line.dataset.state = "Sent";
+			send.line.dataset.state = says.sent;
 			this.save();
 			this.arrived();
 		} else if (code === 429) {
 			note.textContent = "";
-			return this.wait("Waiting a moment…", Number(response.headers.get("Retry-After")) || 2);
+			return this.wait(says.moment, Number(response.headers.get("Retry-After")) || 2);
 		} else if (code < 400 || code === 408 || (code >= 500 && ++send.faults < tries)) {
 			if (code) note.textContent = "";
-			return this.wait("Waiting for the line…", code || document.body.dataset.line === "up" ? 2 + 2 * send.faults : 15);
+			return this.wait(says.line, code || document.body.dataset.line === "up" ? 2 + 2 * send.faults : 15);
 		} else {
 			const reason = note.textContent.trim();
 			this.drop(send);
@@ -85,7 +86,7 @@ customElements.define("out-box", class extends HTMLElement {
 		const li = document.createElement("li");
 		const body = document.createElement("div");
 		li.className = "message";
-		li.dataset.state = this.sends.length ? "Waiting…" : "Sending…";
+		li.dataset.state = this.sends.length ? says.queued : says.sending;
 		body.className = "body";
 		body.dir = "auto";
 		body.textContent = text;

@@ -1,5 +1,7 @@
 // <password-field> lets a person look at what they type. Its input survives a swap of the
 // form, so what the new form says about it is written onto it here.
+const text = { show: "Show", hide: "Hide" };
+
 customElements.define("password-field", class extends HTMLElement {
 	connectedCallback() {
 		const button = this.querySelector("button");
@@ -20,7 +22,7 @@ customElements.define("password-field", class extends HTMLElement {
 	show(shown) {
 		const button = this.querySelector("button");
 		this.input.type = shown ? "text" : "password";
-		button.textContent = shown ? "Hide" : "Show";
+		button.textContent = shown ? text.hide : text.show;
 		button.ariaPressed = String(shown);
 	}
 });

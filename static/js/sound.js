@@ -12,11 +12,12 @@ function tone(pitch, at) {
 	source.connect(volume).connect(sound.destination);
 	source.start(at);
 	source.stop(at + length);
+	return source;
 }
 
 document.addEventListener("ring", async () => {
 	sound ??= new AudioContext();
 	await sound.resume();
 	tone(660, sound.currentTime);
-	tone(880, sound.currentTime + length);
+	tone(880, sound.currentTime + length).addEventListener("ended", () => sound.suspend());
 });

@@ -1,5 +1,6 @@
 // Who is writing. Our own notice goes out every two seconds at most, and not at all when it was
 // switched off; a name that is not repeated goes after five seconds, or with the person's message.
+const text = { one: "{} is writing…", two: "{} and {} are writing…", many: "Several people are writing…" };
 const told = document.getElementById("typists");
 const line = document.getElementById("typing");
 const shown = document.getElementById("shows-typing");
@@ -18,9 +19,9 @@ function notice(event) {
 
 function show() {
 	const names = [...writers.values()].map(({ name }) => Object.assign(document.createElement("bdi"), { textContent: name }));
-	if (names.length > 2) line.replaceChildren("Several people are writing…");
-	else if (names.length === 2) line.replaceChildren(names[0], " and ", names[1], " are writing…");
-	else line.replaceChildren(...names, names.length ? " is writing…" : "");
+	if (names.length > 2) return line.replaceChildren(text.many);
+	const [before, ...after] = (["", text.one, text.two])[names.length].split("{}");
+	line.replaceChildren(before, ...names.flatMap((name, i) => [name, after[i]]));
 }
 
 function forget(who) {
