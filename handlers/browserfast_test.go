@@ -244,15 +244,15 @@ func TestBrowserNothingMovesByItself(t *testing.T) {
 	b.stood("with the line down and up again")
 }
 
-// stop is the first message that is in view whole, and how far below the upper edge it stands.
-type stop struct {
+// halt is the first message that is in view whole, and how far below the upper edge it stands.
+type halt struct {
 	ID  string
 	Top float64
 }
 
-func (b *tab) stop() stop {
+func (b *tab) halts() halt {
 	b.t.Helper()
-	return read[stop](b, `(() => {
+	return read[halt](b, `(() => {
 		const top = document.querySelector("#scroller").getBoundingClientRect().top;
 		const li = [...document.querySelectorAll("#messages > li")].find((li) => li.getBoundingClientRect().top >= top);
 		return { ID: li.id, Top: li.getBoundingClientRect().top - top };
@@ -305,7 +305,7 @@ func TestBrowserTheReadersPlaceOutlivesEveryChangeOfSize(t *testing.T) {
 	b.until("the end out of view", "!"+atEnd)
 	b.stands()
 	for _, c := range changes {
-		before := b.stop()
+		before := b.halts()
 		c.do()
 		b.settle()
 		now := read[float64](b, fmt.Sprintf(`document.getElementById(%q).getBoundingClientRect().top - document.querySelector("#scroller").getBoundingClientRect().top`, before.ID))

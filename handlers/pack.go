@@ -301,8 +301,8 @@ type code struct {
 // The lengths of the codes in bits, as hexadecimal digits. They come from how often each letter
 // occurs in pages of rooms and in a few languages; which lengths they are only changes how well a page packs.
 const (
-	letterLengths   = "eeeeeeeeeeaeeeeeeeeeeeeeeeeeeeee3a7aeeaaaaee7677645677677679a97ae898aab98aaa868bbaaa89aaba8eeeeee576647755a866556b555766a77eeeeeccccccccccc9ccccccccccccccccccccccccccccccccccc9cccccccccccccccceedbddddddddddddbbddddddbbdddddddd9bbbbdddddddddbddddeeeeeeeeeeede898a99b88b9bbd9b99989eeeeeee"
-	distanceLengths = "999988977665555455156556576999"
+	letterLengths   = "ffffffffffbfffffffffffffffffffff3a79fdac99fc8676555666777779987afaa8a99999bb988bcb9a79bbb99efefdf576547755a865557b55577787cefdffccccccccccc9ccccccccccccccccccccccccccccccccccc9ccccccccccccccccffdbddddddddddddbbddddddbbdddddddd9bbbbdddddddddbddddfffffffffffff787888a88a99ab9a99989fffffff"
+	distanceLengths = "bbbb88876655455445234555568986"
 )
 
 var letterCodes, distanceCodes = codes(letterLengths), codes(distanceLengths)

@@ -135,21 +135,27 @@ func joinCSS(files fs.FS) []byte {
 	var out bytes.Buffer
 	out.WriteString("@layer reset, tokens, base, layout, components, utilities;\n")
 	for _, name := range names {
-		out.Write(slim(read(files, name), styleComment))
+		out.Write(slimStyle(read(files, name)))
 	}
 	return out.Bytes()
 }
 
-// What only the reader of a source needs: comments on lines of their own, indentation and empty lines.
-// (What else a minifier does saves little after compression.)
+// What only the reader of a source needs: comments, indentation and empty lines, in a style sheet most
+// blanks. (What else a minifier does saves little after compression.)
 var (
-	styleComment  = regexp.MustCompile(`(?m)^\s*/\*[^*]*\*/\s*$`)
-	scriptComment = regexp.MustCompile(`(?m)^\s*//.*$`)
-	indentation   = regexp.MustCompile(`(?m)^\s+`)
+	styleComment  = regexp.MustCompile(`/\*[^*]*\*/`)
+	scriptComment = regexp.MustCompile(`(?m)(^|[;{},)])[ \t]*//.*$`)
+	indentation   = regexp.MustCompile(`(?m)^\s+|[ \t]+$`)
+	styleBlank    = regexp.MustCompile(`[ \t]*([{};,])[ \t]*`)
 )
 
-func slim(source []byte, comment *regexp.Regexp) []byte {
-	return indentation.ReplaceAll(comment.ReplaceAll(source, nil), nil)
+func slimStyle(source []byte) []byte {
+	source = indentation.ReplaceAll(styleComment.ReplaceAll(source, nil), nil)
+	return styleBlank.ReplaceAll(source, []byte("$1"))
+}
+
+func slimScript(source []byte) []byte {
+	return indentation.ReplaceAll(scriptComment.ReplaceAll(source, []byte("$1")), nil)
 }
 
 // sourceMap is a pointer to a file that is not served; a browser's tools would ask for it.
@@ -171,7 +177,7 @@ func joinModules(files fs.FS) []byte {
 	var out bytes.Buffer
 	for _, name := range list(files, "js/*.js") {
 		out.WriteString("{\n")
-		out.Write(slim(read(files, name), scriptComment))
+		out.Write(slimScript(read(files, name)))
 		out.WriteString("}\n")
 	}
 	return out.Bytes()

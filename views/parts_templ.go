@@ -942,7 +942,7 @@ func described(name, hint, wrong string) string {
 }
 
 func machineTime(at time.Time) string {
-	return at.UTC().Format("2006-01-02T15:04:05.000Z")
+	return at.UTC().Format(time.RFC3339)
 }
 
 func square(size int) string {

@@ -1,15 +1,16 @@
 // <message-list> is the scrolling part of a room. It finishes what the server cannot know
 // (which messages are mine, who goes on speaking, where a day begins) with attributes only,
 // and keeps the reader's place: at the end when there, otherwise at the same message; the
-// keyboard's place too, when what has the focus is replaced. Damage may have no time.
+// keyboard's place too, when what has the focus is replaced. Damage has no time.
 const pause = 5 * 60 * 1000;
 const days = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const years = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
-const moment = (li) => new Date(Number(li.dataset.at));
+const at = (li) => li?.querySelector?.("time")?.dateTime;
+const moment = (li) => new Date(at(li));
 
 // dated is the next entry with a time in one direction, beginning with the given node.
 function dated(node, way) {
-	while (node && !node.dataset?.at) node = node[way];
+	while (node && !at(node)) node = node[way];
 	return node;
 }
 
@@ -28,14 +29,14 @@ customElements.define("message-list", class extends HTMLElement {
 	}
 
 	mark(li) {
-		if (!li?.matches?.("li[data-at]")) return;
+		if (!at(li)) return;
 		const before = li.previousElementSibling, last = dated(before, "previousElementSibling");
-		const at = moment(li), earlier = last && moment(last);
-		const newDay = earlier?.toDateString() !== at.toDateString();
-		const follows = !newDay && !li.hasAttribute("data-new") && li.dataset.author && li.dataset.author === before.dataset.author && at - earlier < pause;
+		const now = moment(li), earlier = last && moment(last);
+		const newDay = earlier?.toDateString() !== now.toDateString();
+		const follows = !newDay && !li.hasAttribute("data-new") && li.dataset.author && li.dataset.author === before.dataset.author && now - earlier < pause;
 		li.toggleAttribute("data-mine", li.dataset.author === this.list.dataset.me);
 		li.toggleAttribute("data-follows", Boolean(follows));
-		if (newDay) li.dataset.day = (at.getFullYear() === new Date().getFullYear() ? days : years).format(at);
+		if (newDay) li.dataset.day = (now.getFullYear() === new Date().getFullYear() ? days : years).format(now);
 		else delete li.dataset.day;
 	}
 
@@ -106,8 +107,8 @@ customElements.define("message-list", class extends HTMLElement {
 		return bottom > box.top && top < box.bottom;
 	}
 
-	// remember notes where the first visible message stands just before a swap changes the list. What an
-	// older page was put in front of keeps its look for as long as it is in view.
+	// remember notes where the first visible message stands just before a swap changes the list.
+	// What an older page is put in front of keeps its look for as long as it is in view.
 	remember(event) {
 		this.look();
 		this.held = document.activeElement?.closest("#messages > li")?.id;
