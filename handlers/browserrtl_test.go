@@ -65,6 +65,7 @@ func TestBrowserArabicReadsFromTheRight(t *testing.T) {
 			"the Arabic name stands where others stand":                     `near(at("[data-author=layla]:not([data-follows]) .author").left, at("[data-author=grace] .author").left)`,
 			"the time stands after the Arabic name":                         `at("[data-author=layla]:not([data-follows]) .stamp").left >= at("[data-author=layla]:not([data-follows]) .author").right`,
 			"the name of the room begins where any other would":             `near(at(".room-name bdi").left, at(".room-name").left)`,
+			"a name that is too long loses its end, not its beginning":      `of(document.querySelector(".room-name"), "غرفة").right <= at(".room-name").right + 1`,
 			"the name of the room leaves its neighbours alone":              `at(".home").right <= at(".room-name").left + 1 && at(".room-name").right <= (document.querySelector(".panel-door").offsetWidth ? at(".panel-door").left + 1 : Infinity)`,
 			"nothing sticks out":                                            `document.documentElement.scrollWidth <= innerWidth`,
 			"somebody's coming and going reads name first (" + r.id + ")":   `[...document.querySelectorAll("#messages > .event p")].every((p) => near(p.firstElementChild.getBoundingClientRect().left, Math.min(...[...p.children].map((e) => e.getBoundingClientRect().left))))`,

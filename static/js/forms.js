@@ -1,6 +1,8 @@
 // Forms: a plain one shows that it is on its way; one that came back leads to what is wrong;
 // an htmx one says so when the server could not be reached at all. A field that is only empty
 // is read together with what is wrong with the whole form.
+const away = "The server did not answer. Check your connection and try again.";
+
 function lead() {
 	const form = document.querySelector("form:has([aria-invalid=true], .problem)");
 	const open = [...(form?.querySelectorAll("input:not([type=hidden]), select, textarea") ?? [])];
@@ -28,6 +30,6 @@ document.addEventListener("htmx:error", (event) => {
 	if (!slot || event.detail.ctx.response) return;
 	const text = document.createElement("p");
 	text.className = "problem";
-	text.textContent = "The server did not answer. Check your connection and try again.";
+	text.textContent = away;
 	slot.replaceChildren(text);
 });

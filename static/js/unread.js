@@ -1,5 +1,6 @@
 // What is unread elsewhere: in the lists of rooms, at the way home, in the title and on its icon. Of the room
 // that the page shows, the page's own count is taken (mark.js); of the others, what the feed says.
+const unread = "unread";
 const told = document.getElementById("unreads");
 const here = document.querySelector(".talk[data-room]")?.dataset.room;
 const list = document.getElementById("messages");
@@ -13,7 +14,7 @@ const few = (count) => count > 99 ? "99+" : String(count);
 function put(place, count) {
 	const word = document.createElement("span");
 	word.className = "visually-hidden";
-	word.textContent = " unread";
+	word.textContent = " " + unread;
 	place.dataset.count = count;
 	place.replaceChildren(...(count ? [few(count), word] : []));
 }
