@@ -223,6 +223,11 @@ func everyPage(t *testing.T) ([]call, *office) {
 			b.until("the dialog", `document.querySelector("#message-dialog").matches(":modal")`)
 			b.click("#message-dialog .remove summary")
 		}},
+		{"room-rooms", ada, r.path(""), func(b *tab) {
+			b.resize(phone, 812)
+			b.click(".switcher-door")
+			b.until("the list of rooms", `document.querySelector("#rooms").matches(":popover-open")`)
+		}},
 		{"message", ada, r.path(fmt.Sprintf("/messages/%d/edit", n)), nil},
 		{"older", ada, r.path("/messages?before=20"), nil},
 		{"proof", ada, r.path("/proof?n=3"), nil},

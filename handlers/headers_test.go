@@ -306,7 +306,7 @@ func TestTheTimeZoneOfTheServerChangesNothing(t *testing.T) {
 		t.Fatal("the page shows no time")
 	}
 	for _, n := range times {
-		at, err := time.Parse("2006-01-02T15:04:05.000Z", attr(n, "datetime"))
+		at, err := time.Parse(time.RFC3339, attr(n, "datetime"))
 		if err != nil || o.clock.now().Sub(at).Abs() > time.Minute {
 			t.Errorf("the page says %q, now is %v", attr(n, "datetime"), o.clock.now().UTC())
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
-	"strconv"
 	"sync"
 
 	"rsc.io/qr/coding"
@@ -18,14 +17,15 @@ const (
 	masks     = 8
 )
 
-// qrCode draws text as one SVG path: each run of dark modules is a rectangle one module high.
+// qrCode draws text as one SVG path that a pen one module wide follows: a stroke for each run of dark
+// modules, reached from the end of the one before.
 func qrCode(text string) (views.QR, error) {
 	code, err := encodeQR(coding.String(text))
 	if err != nil {
 		return views.QR{}, err
 	}
-	var path []byte
-	number := func(command string, n int) { path = strconv.AppendInt(append(path, command...), int64(n), 10) }
+	path := []byte("M0 .5")
+	penX, penY := -quietZone, -quietZone
 	for y := range code.Size {
 		for x := 0; x < code.Size; x++ {
 			start := x
@@ -33,11 +33,8 @@ func qrCode(text string) (views.QR, error) {
 				x++
 			}
 			if x > start {
-				number("M", start+quietZone)
-				number(" ", y+quietZone)
-				number("h", x-start)
-				number("v1h-", x-start)
-				path = append(path, 'z')
+				path = fmt.Appendf(path, "m%d %dh%d", start-penX, y-penY, x-start)
+				penX, penY = x, y
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -87,6 +88,42 @@ func TestTheMaskOfAQRCodeIsTheOneThatTheStandardChooses(t *testing.T) {
 	}
 	if _, err := qrCode(strings.Repeat("0123456789", 300)); err == nil {
 		t.Error("a text that is too long has a code")
+	}
+}
+
+func TestAQRCodeIsDrawnAsItIs(t *testing.T) {
+	const text = "https://localhost:8443/join#ABCD-EFGH-JKMN-PQRS"
+	drawn, err := qrCode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := encodeQR(coding.String(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ink := map[[2]int]bool{}
+	x, y := 0, 0
+	strokes := strings.Split(drawn.Path, "m")
+	for _, stroke := range strokes[1:] {
+		var dx, dy, length int
+		if n, err := fmt.Sscanf(stroke, "%d %dh%d", &dx, &dy, &length); n != 3 {
+			t.Fatalf("%q: %v", stroke, err)
+		}
+		x, y = x+dx, y+dy
+		for range length {
+			ink[[2]int{x, y}] = true
+			x++
+		}
+	}
+	for y := range drawn.Size {
+		for x := range drawn.Size {
+			if black := code.Black(x-quietZone, y-quietZone); ink[[2]int{x, y}] != black {
+				t.Errorf("at %d, %d: black is %t, and drawn %t", x, y, black, !black)
+			}
+		}
+	}
+	if strokes[0] != "M0 .5" || drawn.Size != code.Size+2*quietZone {
+		t.Errorf("the path begins with %q in a square of %d", strokes[0], drawn.Size)
 	}
 }
 

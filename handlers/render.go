@@ -12,6 +12,7 @@ import (
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
+	"conclave/static"
 	"conclave/views"
 )
 
@@ -25,6 +26,28 @@ func (a *App) render(c echo.Context, status int, component templ.Component) erro
 		return err
 	}
 	return c.HTMLBlob(status, b.Bytes())
+}
+
+// renderPacked is render for the pages of rooms, which are packed.
+func (a *App) renderPacked(c echo.Context, status int, component templ.Component) error {
+	page, err := prepare(component)
+	if err != nil {
+		return err
+	}
+	if !packs(c) {
+		return a.render(c, status, page)
+	}
+	return sendPacked(c, status, pack(page.html, "", 0).with("", "", len(page.html)))
+}
+
+// packs tells whether a browser takes packed pages.
+func packs(c echo.Context) bool {
+	return static.AcceptsGzip(c.Request().Header.Get("Accept-Encoding"))
+}
+
+func sendPacked(c echo.Context, status int, page []byte) error {
+	c.Response().Header().Set("Content-Encoding", "gzip")
+	return c.HTMLBlob(status, page)
 }
 
 // buffers saves pages from growing a buffer each. None is bigger than the biggest page.
@@ -52,13 +75,24 @@ func (p prepared) Render(_ context.Context, w io.Writer) error {
 // it into a page, because nobody knows it.
 var gap = rand.Text()
 
-// gapped is a prepared page in two parts.
-type gapped struct{ before, after string }
+// gapped is a prepared page in two parts, as it is and packed.
+type gapped struct {
+	before, after string
+	packed        packed
+}
 
 func prepareGapped(page templ.Component) (gapped, error) {
 	p, err := prepare(page)
 	before, after, _ := strings.Cut(p.html, gap)
-	return gapped{before, after}, err
+	return gapped{before, after, pack(before, after, len(gap))}, err
+}
+
+// send puts letters and digits into the gap, as many as were left out.
+func (g gapped) send(a *App, c echo.Context, text string) error {
+	if !packs(c) {
+		return a.render(c, http.StatusOK, g.with(text))
+	}
+	return sendPacked(c, http.StatusOK, g.packed.with(text, g.after, len(g.before)+len(text)+len(g.after)))
 }
 
 // with puts letters and digits into the gap.
@@ -98,8 +132,8 @@ func seeOther(c echo.Context, target string) error {
 }
 
 // shell fills the frame of a page, and takes the notices that were left for it.
-func (a *App) shell(c echo.Context, title string) views.Shell {
-	s := views.Shell{Title: title}
+func (a *App) shell(c echo.Context) views.Shell {
+	s := views.Shell{}
 	v, known := c.Get(visitKey).(visit) // not of a request that was refused before
 	if v.signedIn() {
 		s.Me = &views.Person{Username: v.user.Username, FullName: v.user.FullName}

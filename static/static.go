@@ -70,7 +70,7 @@ func Handler() http.Handler {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 		h.Set("Vary", "Accept-Encoding")
 		body, etag := a.body, `"`+a.etag+`"`
-		if a.gz != nil && acceptsGzip(r.Header.Get("Accept-Encoding")) {
+		if a.gz != nil && AcceptsGzip(r.Header.Get("Accept-Encoding")) {
 			body, etag = a.gz, `"`+a.etag+`-gz"`
 		}
 		h.Set("ETag", etag)
@@ -90,7 +90,8 @@ func Handler() http.Handler {
 	})
 }
 
-func acceptsGzip(header string) bool {
+// AcceptsGzip tells whether a browser that sent this Accept-Encoding takes gzip.
+func AcceptsGzip(header string) bool {
 	for part := range strings.SplitSeq(header, ",") {
 		coding, params, _ := strings.Cut(strings.TrimSpace(part), ";")
 		if coding != "gzip" && coding != "*" {
@@ -134,9 +135,27 @@ func joinCSS(files fs.FS) []byte {
 	var out bytes.Buffer
 	out.WriteString("@layer reset, tokens, base, layout, components, utilities;\n")
 	for _, name := range names {
-		out.Write(read(files, name))
+		out.Write(slimStyle(read(files, name)))
 	}
 	return out.Bytes()
+}
+
+// What only the reader of a source needs: comments, indentation and empty lines, in a style sheet most
+// blanks. (What else a minifier does saves little after compression.)
+var (
+	styleComment  = regexp.MustCompile(`/\*[^*]*\*/`)
+	scriptComment = regexp.MustCompile(`(?m)(^|[;{},)])[ \t]*//.*$`)
+	indentation   = regexp.MustCompile(`(?m)^\s+|[ \t]+$`)
+	styleBlank    = regexp.MustCompile(`[ \t]*([{};,])[ \t]*`)
+)
+
+func slimStyle(source []byte) []byte {
+	source = indentation.ReplaceAll(styleComment.ReplaceAll(source, nil), nil)
+	return styleBlank.ReplaceAll(source, []byte("$1"))
+}
+
+func slimScript(source []byte) []byte {
+	return indentation.ReplaceAll(scriptComment.ReplaceAll(source, []byte("$1")), nil)
 }
 
 // sourceMap is a pointer to a file that is not served; a browser's tools would ask for it.
@@ -158,7 +177,7 @@ func joinModules(files fs.FS) []byte {
 	var out bytes.Buffer
 	for _, name := range list(files, "js/*.js") {
 		out.WriteString("{\n")
-		out.Write(read(files, name))
+		out.Write(slimScript(read(files, name)))
 		out.WriteString("}\n")
 	}
 	return out.Bytes()

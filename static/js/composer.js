@@ -28,7 +28,7 @@ customElements.define("chat-composer", class extends HTMLElement {
 		this.key = `draft:${this.dataset.room}:${document.body.dataset.me}`;
 		this.form.noValidate = true; // the out-box sends while the box is empty
 		if (!this.box.value) this.write(sessionStorage.getItem(this.key) ?? "");
-		this.form.addEventListener("htmx:config:request", (event) => event.detail.ctx.send || this.take(event));
+		this.addEventListener("submit", (event) => this.take(event), { capture: true }); // before htmx, which may not be there yet
 		this.box.addEventListener("keydown", (event) => this.pressed(event));
 		this.box.addEventListener("input", () => this.typed());
 		this.outbox.addEventListener("returned", (event) => this.putBack(event.detail));
@@ -55,6 +55,7 @@ customElements.define("chat-composer", class extends HTMLElement {
 	take(event) {
 		const body = this.box.value;
 		event.preventDefault();
+		event.stopPropagation();
 		this.box.focus();
 		if (!body.trim()) return;
 		this.write("");

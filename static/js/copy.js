@@ -48,7 +48,6 @@ customElements.define("share-button", class extends CopyButton {
 
 customElements.define("print-button", class extends HTMLElement {
 	connectedCallback() {
-		this.hidden = false;
 		this.addEventListener("click", () => window.print());
 	}
 });

@@ -60,7 +60,5 @@ if (feed) {
 		connection?.reader?.cancel();
 	});
 	window.addEventListener("pagehide", () => clearTimeout(timer));
-	connection = document.querySelector(".feed")._htmx?.sse; // it may have been quicker than this script
-	if (connection?.status) up();
-	else down();
+	down();
 }

@@ -105,6 +105,7 @@ if (talk) customElements.whenDefined("message-list").then(() => {
 	top = n(list.lastElementChild);
 	draw();
 	scroller.open(list.querySelector("[data-new]"));
+	scroller.toggleAttribute("data-ready", true);
 	look();
 	new MutationObserver(changed).observe(list, { childList: true });
 	new MutationObserver(elsewhere).observe(told, { childList: true });

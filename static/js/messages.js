@@ -1,15 +1,16 @@
 // <message-list> is the scrolling part of a room. It finishes what the server cannot know
 // (which messages are mine, who goes on speaking, where a day begins) with attributes only,
 // and keeps the reader's place: at the end when there, otherwise at the same message; the
-// keyboard's place too, when what has the focus is replaced. Damage may have no time.
+// keyboard's place too, when what has the focus is replaced. Damage has no time.
 const pause = 5 * 60 * 1000;
 const days = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const years = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
-const moment = (li) => new Date(Number(li.dataset.at));
+const at = (li) => li?.querySelector?.("time")?.dateTime;
+const moment = (li) => new Date(at(li));
 
 // dated is the next entry with a time in one direction, beginning with the given node.
 function dated(node, way) {
-	while (node && !node.dataset?.at) node = node[way];
+	while (node && !at(node)) node = node[way];
 	return node;
 }
 
@@ -21,28 +22,29 @@ customElements.define("message-list", class extends HTMLElement {
 		this.toBottom();
 		this.addEventListener("scroll", () => this.look(), { passive: true });
 		this.button.addEventListener("click", () => this.toBottom());
-		document.addEventListener("htmx:before:swap", () => this.remember());
+		document.addEventListener("htmx:before:swap", (event) => this.remember(event));
 		new MutationObserver((changes) => this.changed(changes)).observe(this.list, { childList: true });
-		const size = new ResizeObserver(() => this.stuck && this.toBottom());
+		const size = new ResizeObserver(() => this.resized());
 		for (const part of [this, ...this.children]) size.observe(part);
 	}
 
 	mark(li) {
-		if (!li?.matches?.("li[data-at]")) return;
+		if (!at(li)) return;
 		const before = li.previousElementSibling, last = dated(before, "previousElementSibling");
-		const at = moment(li), earlier = last && moment(last);
-		const newDay = earlier?.toDateString() !== at.toDateString();
-		const follows = !newDay && !li.hasAttribute("data-new") && li.dataset.author && li.dataset.author === before.dataset.author && at - earlier < pause;
+		const now = moment(li), earlier = last && moment(last);
+		const newDay = earlier?.toDateString() !== now.toDateString();
+		const follows = !newDay && !li.hasAttribute("data-new") && li.dataset.author && li.dataset.author === before.dataset.author && now - earlier < pause;
 		li.toggleAttribute("data-mine", li.dataset.author === this.list.dataset.me);
 		li.toggleAttribute("data-follows", Boolean(follows));
-		if (newDay) li.dataset.day = (at.getFullYear() === new Date().getFullYear() ? days : years).format(at);
+		if (newDay) li.dataset.day = (now.getFullYear() === new Date().getFullYear() ? days : years).format(now);
 		else delete li.dataset.day;
 	}
 
 	changed(changes) {
 		for (const { addedNodes, nextSibling } of changes) {
 			for (const li of addedNodes) this.mark(li);
-			this.mark(dated(nextSibling, "nextSibling"));
+			const next = dated(nextSibling, "nextSibling");
+			if (next !== this.seam) this.mark(next);
 		}
 		if (this.held && document.activeElement === document.body) this.lead(this.held);
 		if (this.stuck) return this.toBottom();
@@ -61,31 +63,70 @@ customElements.define("message-list", class extends HTMLElement {
 		this.look();
 	}
 
+	// resized keeps the place when the window or what stands above has another size: the end, or the
+	// first message that is in view whole.
+	resized() {
+		if (this.stuck) return this.toBottom();
+		if (this.place?.li.isConnected) this.scrollTop += this.below(this.place.li) - this.place.offset;
+		this.place = null;
+		this.look();
+	}
+
+	below(li) {
+		return li.getBoundingClientRect().top - this.getBoundingClientRect().top;
+	}
+
 	// above is how far a message is below the place where a reader begins.
 	above(li) {
-		return li.getBoundingClientRect().top - this.getBoundingClientRect().top - this.clientHeight / 4;
+		return this.below(li) - this.clientHeight / 4;
 	}
 
 	// look follows the reader: only scrolling up leaves the end, growing content never does.
 	look() {
 		const near = this.scrollHeight - this.scrollTop - this.clientHeight < 40;
 		this.stuck = near || (this.stuck && this.scrollTop >= this.last);
+		this.stands();
+		if (!this.seam || this.inView(this.seam)) return;
+		this.mark(this.seam);
+		this.seam = null;
+		this.resized();
+	}
+
+	stands() {
 		this.last = this.scrollTop;
 		this.button.hidden = this.stuck;
+		if (!this.place || this.place.width === this.clientWidth) { // else the window has just become another one
+			const li = this.firstInView("top") ?? this.list.lastElementChild;
+			this.place = li && { li, offset: this.below(li), width: this.clientWidth };
+		}
 		this.dispatchEvent(new Event("looked"));
 	}
 
-	// remember notes where the first visible message stands just before a swap changes the list.
-	remember() {
-		this.look();
-		this.held = document.activeElement?.closest("#messages > li")?.id;
-		this.anchor = this.stuck ? null : this.firstInView();
-		this.offset = this.anchor?.getBoundingClientRect().bottom;
+	inView(li) {
+		const { top, bottom } = li.getBoundingClientRect(), box = this.getBoundingClientRect();
+		return bottom > box.top && top < box.bottom;
 	}
 
-	firstInView() {
-		const top = this.getBoundingClientRect().top;
-		return [...this.list.children].find((li) => li.getBoundingClientRect().bottom > top);
+	// remember notes where the first visible message stands just before a swap changes the list.
+	// What an older page is put in front of keeps its look for as long as it is in view.
+	remember(event) {
+		this.look();
+		this.held = document.activeElement?.closest("#messages > li")?.id;
+		this.anchor = this.stuck ? null : this.firstInView("bottom");
+		this.offset = this.anchor?.getBoundingClientRect().bottom;
+		if (["older", "scroller"].includes(event?.target.id)) this.seam = this.list.firstElementChild;
+	}
+
+	// firstInView is the first entry that has that edge below the upper one of the list.
+	firstInView(edge) {
+		const top = this.getBoundingClientRect().top, { children } = this.list;
+		let from = 0, to = children.length;
+		while (from < to) {
+			const middle = (from + to) >> 1;
+			if (children[middle].getBoundingClientRect()[edge] > top) to = middle;
+			else from = middle + 1;
+		}
+		return children[from];
 	}
 
 	// lead puts the focus on what belongs to a message, or on the list when nothing does.
@@ -100,9 +141,7 @@ customElements.define("message-list", class extends HTMLElement {
 		for (let li = this.list.lastElementChild; away && li?.id.slice(2) > Number(seen); li = li.previousElementSibling) fresh = li;
 		const room = fresh ? this.above(fresh) : Infinity;
 		this.scrollTop = Math.min(this.scrollHeight - this.clientHeight, this.scrollTop + room);
-		this.last = this.scrollTop;
 		this.stuck = this.scrollHeight - this.scrollTop - this.clientHeight < 40;
-		this.button.hidden = this.stuck;
-		this.dispatchEvent(new Event("looked"));
+		this.stands();
 	}
 });

@@ -30,7 +30,7 @@ customElements.define("out-box", class extends HTMLElement {
 	async next() {
 		clearTimeout(this.timer);
 		const send = this.sends.find((one) => !one.posted);
-		if (!send || this.sending) return;
+		if (!send || this.sending || !window.htmx) return; // the feed opens as soon as htmx has come
 		if (!navigator.onLine) return this.wait(says.line);
 		this.sending = send;
 		send.line.dataset.state = says.sending;

@@ -5,11 +5,11 @@ const able = Boolean(window.PublicKeyCredential?.parseRequestOptionsFromJSON);
 
 customElements.define("passkey-step", class extends HTMLElement {
 	connectedCallback() {
+		this.hidden = !able;
 		if (!able) return;
-		this.hidden = false;
 		this.querySelector("button").addEventListener("click", (event) => {
 			event.preventDefault();
-			if (!this.running) this.running = this.run().finally(() => { this.running = null; });
+			if (!this.running && window.htmx) this.running = this.run().finally(() => { this.running = null; });
 		});
 	}
 

@@ -5,7 +5,6 @@ const text = { show: "Show", hide: "Hide" };
 customElements.define("password-field", class extends HTMLElement {
 	connectedCallback() {
 		const button = this.querySelector("button");
-		button.hidden = false;
 		button.addEventListener("click", () => this.show(this.input.type === "password"));
 		queueMicrotask(() => this.finish()); // after htmx has put the kept input back
 	}

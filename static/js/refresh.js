@@ -23,7 +23,7 @@ async function fill(id, own) {
 
 document.addEventListener("htmx:before:swap", ({ detail: { ctx, tasks } }) => {
 	const task = tasks?.find(({ target, swapSpec }) => target === list && /^inner/.test(swapSpec.style));
-	const reads = task && !scroller.stuck && scroller.firstInView();
+	const reads = task && !scroller.stuck && scroller.firstInView("bottom");
 	if (!reads) return;
 	const own = ++round;
 	for (const li of list.children) li.setAttribute("data-stale", "");
