@@ -16,12 +16,12 @@ import (
 const fewCodes = 3
 
 // showAccount renders a page about the account, with a word about the recovery codes if few are left.
-func (a *App) showAccount(c echo.Context, status int, title string, page func(views.Shell) templ.Component) error {
+func (a *App) showAccount(c echo.Context, status int, page func(views.Shell) templ.Component) error {
 	left, err := a.o.Store.RecoveryCodesLeft(c.Request().Context(), visitOf(c).user.ID)
 	if err != nil {
 		return err
 	}
-	s := a.shell(c, title)
+	s := a.shell(c)
 	if left <= fewCodes && a.unsavedCodes(c) == nil {
 		s.Heed = fewCodesNotice(left)
 	}
@@ -29,12 +29,12 @@ func (a *App) showAccount(c echo.Context, status int, title string, page func(vi
 }
 
 // accountAgain answers a form about the account that has to be shown again.
-func (a *App) accountAgain(c echo.Context, err error, title string, part templ.Component, page func(views.Shell) templ.Component) error {
+func (a *App) accountAgain(c echo.Context, err error, part templ.Component, page func(views.Shell) templ.Component) error {
 	retryAfter(c, err)
 	if partial(c) {
 		return a.render(c, status(err), part)
 	}
-	return a.showAccount(c, status(err), title, page)
+	return a.showAccount(c, status(err), page)
 }
 
 // noted leaves a sentence for the next page.
@@ -48,12 +48,12 @@ func (a *App) keysPage(c echo.Context) error {
 	if partial(c) {
 		return a.render(c, http.StatusOK, views.KeysPartial())
 	}
-	return a.showAccount(c, http.StatusOK, "Keyboard shortcuts", views.KeysPage)
+	return a.showAccount(c, http.StatusOK, views.KeysPage)
 }
 
 func (a *App) profilePage(c echo.Context) error {
 	p := profileForm(visitOf(c).user)
-	return a.showAccount(c, http.StatusOK, "Profile", func(s views.Shell) templ.Component { return views.ProfilePage(s, p) })
+	return a.showAccount(c, http.StatusOK, func(s views.Shell) templ.Component { return views.ProfilePage(s, p) })
 }
 
 func (a *App) saveProfile(c echo.Context) error {
@@ -68,7 +68,7 @@ func (a *App) saveProfile(c echo.Context) error {
 	if fault, ok := faults(err); ok {
 		p := profileForm(user)
 		p.FullName, p.Error = views.Field{Value: field("full_name"), Error: fault["full_name"]}, fault[""]
-		return a.accountAgain(c, err, "Profile", views.ProfilePartial(p), func(s views.Shell) templ.Component { return views.ProfilePage(s, p) })
+		return a.accountAgain(c, err, views.ProfilePartial(p), func(s views.Shell) templ.Component { return views.ProfilePage(s, p) })
 	}
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (a *App) saveProfile(c echo.Context) error {
 
 func (a *App) emailPage(c echo.Context) error {
 	p := profileForm(visitOf(c).user)
-	return a.showAccount(c, http.StatusOK, "Email", func(s views.Shell) templ.Component { return views.EmailPage(s, p) })
+	return a.showAccount(c, http.StatusOK, func(s views.Shell) templ.Component { return views.EmailPage(s, p) })
 }
 
 func (a *App) saveEmail(c echo.Context) error {
@@ -93,7 +93,7 @@ func (a *App) saveEmail(c echo.Context) error {
 	if fault, ok := faults(err); ok {
 		p := profileForm(user)
 		p.Email, p.Error = views.Field{Value: field("email"), Error: fault["email"]}, fault[""]
-		return a.accountAgain(c, err, "Email", views.EmailPartial(p), func(s views.Shell) templ.Component { return views.EmailPage(s, p) })
+		return a.accountAgain(c, err, views.EmailPartial(p), func(s views.Shell) templ.Component { return views.EmailPage(s, p) })
 	}
 	if err != nil {
 		return err

@@ -319,7 +319,7 @@ func TestThePagesOfTheAccountHaveTheHeadersAndNoScript_T31(t *testing.T) {
 	ada := o.register("ada", "Ada Lovelace")
 	ada.login()
 	ada.confirm("/account").wantRedirect("/account")
-	for _, page := range []string{"/account", "/account/email", "/account/password", "/account/authenticator", "/account/codes", "/account/sessions", "/account/delete"} {
+	for _, page := range []string{"/account", "/account/email", "/account/password", "/account/authenticator", "/account/codes", "/account/sessions", "/account/device", "/account/delete"} {
 		for _, a := range []*answer{ada.get(page).want(200), ada.do(http.MethodPut, page, nil).want(404)} {
 			checkHeaders(t, a.what, a.header, false)
 			checkMarkup(t, a.what, a.body)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/metrics"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,7 +64,7 @@ func (a *App) overview(c echo.Context) error {
 		o.Certificate = new(views.Certificate(cert))
 		o.CertificateEnds = cert.Until.Sub(a.o.Now()) < certificateEnds
 	}
-	return a.render(c, http.StatusOK, views.OverviewPage(a.shell(c, "Administration"), o))
+	return a.render(c, http.StatusOK, views.OverviewPage(a.shell(c), o))
 }
 
 func integrityWarnings(state models.IntegrityState, now time.Time) (list []string) {
@@ -112,15 +113,13 @@ func memory() int64 {
 	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
 }
 
-var roomOrders = []views.RoomOrder{{Name: "Last activity", Value: models.ByActivity}, {Name: "Size", Value: models.BySize}, {Name: "Messages", Value: models.ByPosts}}
+var roomOrders = []string{models.ByActivity, models.BySize, models.ByPosts}
 
 // roomTable lists all rooms. The place where a page begins is "value-room" of the one before it.
 func (a *App) roomTable(c echo.Context) error {
 	t := views.RoomTable{Order: models.ByActivity, Orders: roomOrders}
-	for _, o := range roomOrders {
-		if c.QueryParam("sort") == o.Value {
-			t.Order = o.Value
-		}
+	if order := c.QueryParam("sort"); slices.Contains(roomOrders, order) {
+		t.Order = order
 	}
 	var after models.RoomsAfter
 	value, room, _ := strings.Cut(c.QueryParam("after"), "-")
@@ -140,7 +139,7 @@ func (a *App) roomTable(c echo.Context) error {
 	if !next.Room.Zero() {
 		t.Next = fmt.Sprintf("/admin/rooms?sort=%s&after=%d-%s", t.Order, next.Value, next.Room)
 	}
-	return a.render(c, http.StatusOK, views.RoomTablePage(a.shell(c, "All rooms"), t))
+	return a.render(c, http.StatusOK, views.RoomTablePage(a.shell(c), t))
 }
 
 func roomRow(f models.Figures) views.RoomRow {

@@ -19,7 +19,7 @@ func (a *App) invitationsPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.render(c, http.StatusOK, views.InvitationsPage(a.shell(c, "Invitations"), i))
+	return a.render(c, http.StatusOK, views.InvitationsPage(a.shell(c), i))
 }
 
 func (a *App) invitationList(c echo.Context) (views.Invitations, error) {
@@ -53,7 +53,7 @@ func (a *App) invite(c echo.Context) error {
 	} else {
 		i.Link = "https://" + c.Request().Host + "/register#invite=" + token
 	}
-	return a.render(c, code, views.InvitationsPage(a.shell(c, "Invitations"), i))
+	return a.render(c, code, views.InvitationsPage(a.shell(c), i))
 }
 
 // count reads a number that somebody typed; what is none, or is beyond all reason, is 0.

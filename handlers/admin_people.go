@@ -22,7 +22,7 @@ func (a *App) peoplePage(c echo.Context) error {
 		return err
 	}
 	page, _ := strconv.Atoi(c.QueryParam("page")) // what is no number is the first page
-	return a.render(c, http.StatusOK, views.PeoplePage(a.shell(c, "People"), peopleList(accounts, c.QueryParam("q"), page)))
+	return a.render(c, http.StatusOK, views.PeoplePage(a.shell(c), peopleList(accounts, c.QueryParam("q"), page)))
 }
 
 func (a *App) personPage(c echo.Context) error {
@@ -30,7 +30,7 @@ func (a *App) personPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.render(c, http.StatusOK, views.PersonPage(a.shell(c, account.FullName), a.accountView(c, account)))
+	return a.render(c, http.StatusOK, views.PersonPage(a.shell(c), a.accountView(c, account)))
 }
 
 // account is the one that the address names.
@@ -68,7 +68,7 @@ func (a *App) personAgain(c echo.Context, account models.Account, err error) err
 	}
 	p := a.accountView(c, account)
 	p.Error = fault[""]
-	return a.render(c, status(err), views.PersonPage(a.shell(c, account.FullName), p))
+	return a.render(c, status(err), views.PersonPage(a.shell(c), p))
 }
 
 // makeReset shows a link with which somebody sets a new password, on this one answer.
@@ -83,5 +83,5 @@ func (a *App) makeReset(c echo.Context) error {
 	}
 	p := a.accountView(c, account)
 	p.ResetLink = "https://" + c.Request().Host + "/reset#reset=" + token
-	return a.render(c, http.StatusOK, views.PersonPage(a.shell(c, account.FullName), p))
+	return a.render(c, http.StatusOK, views.PersonPage(a.shell(c), p))
 }

@@ -48,7 +48,7 @@ func (a *App) showAttempts(c echo.Context, status int, problem string) error {
 		return err
 	}
 	t.Recent = auditRows(recent)
-	return a.render(c, status, views.AttemptsPage(a.shell(c, "Logins"), t))
+	return a.render(c, status, views.AttemptsPage(a.shell(c), t))
 }
 
 func (a *App) liftWait(c echo.Context) error {

@@ -111,7 +111,7 @@ func (a *App) auditPage(c echo.Context) error {
 			l.Error = "Correct what is marked above, or show everything."
 		}
 		l.State, l.Broken = chainWords(a.o.Store.Integrity().Audit)
-		return a.render(c, http.StatusUnprocessableEntity, views.AuditPage(a.shell(c, "Audit log"), l))
+		return a.render(c, http.StatusUnprocessableEntity, views.AuditPage(a.shell(c), l))
 	}
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (a *App) auditPage(c echo.Context) error {
 		l.Newest = f.address(0)
 	}
 	l.State, l.Broken = chainWords(a.o.Store.Integrity().Audit) // after the page, which may have found something
-	return a.render(c, http.StatusOK, views.AuditPage(a.shell(c, "Audit log"), l))
+	return a.render(c, http.StatusOK, views.AuditPage(a.shell(c), l))
 }
 
 // chainWords says what is known of the audit log as a whole.

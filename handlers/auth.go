@@ -15,7 +15,7 @@ func (a *App) registerPage(c echo.Context) error {
 	if visitOf(c).signedIn() {
 		return seeOther(c, "/rooms")
 	}
-	return a.render(c, http.StatusOK, views.RegisterPage(a.shell(c, "Register"), a.registerForm()))
+	return a.render(c, http.StatusOK, views.RegisterPage(a.shell(c), a.registerForm()))
 }
 
 func (a *App) registerForm() views.Register {
@@ -72,7 +72,7 @@ func (a *App) registerAgain(c echo.Context, r models.Registration, err error) er
 	f.Email = views.Field{Value: r.Email, Error: fault["email"]}
 	f.Token = views.Field{Value: r.Token, Error: fault["token"]}
 	f.PasswordError, f.Error = fault["password"], fault[""]
-	return a.formAgain(c, status(err), views.RegisterPartial(f), views.RegisterPage(a.shell(c, "Register"), f))
+	return a.formAgain(c, status(err), views.RegisterPartial(f), views.RegisterPage(a.shell(c), f))
 }
 
 // The second step: the authenticator, confirmed by its first code.
@@ -82,7 +82,7 @@ func (a *App) confirmPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.render(c, http.StatusOK, views.EnrolPage(a.shell(c, "Second factor"), e))
+	return a.render(c, http.StatusOK, views.EnrolPage(a.shell(c), e))
 }
 
 // pendingForm is the enrolment of the registration that this browser has begun.
@@ -132,7 +132,7 @@ func (a *App) enrolAgain(c echo.Context, e views.Enrol, err error) error {
 		return err
 	}
 	e.Error = fault["code"] + fault["token"] + fault[""]
-	return a.formAgain(c, status(err), views.EnrolPartial(e), views.EnrolPage(a.shell(c, "Second factor"), e))
+	return a.formAgain(c, status(err), views.EnrolPartial(e), views.EnrolPage(a.shell(c), e))
 }
 
 // The recovery codes, shown until they are saved.
@@ -150,7 +150,7 @@ func (a *App) recoveryPage(c echo.Context) error {
 	if codes == nil {
 		return seeOther(c, "/rooms")
 	}
-	return a.render(c, http.StatusOK, views.RecoveryPage(a.shell(c, "Recovery codes"), views.Recovery{Codes: codes}))
+	return a.render(c, http.StatusOK, views.RecoveryPage(a.shell(c), views.Recovery{Codes: codes}))
 }
 
 // unsavedCodes returns the codes that may still be shown, nil when there are none.
@@ -180,7 +180,7 @@ func (a *App) loginPage(c echo.Context) error {
 	if l.Next = c.QueryParam("next"); localTarget(l.Next) != l.Next {
 		l.Next = ""
 	}
-	return a.render(c, http.StatusOK, views.LoginPage(a.shell(c, "Log in"), l))
+	return a.render(c, http.StatusOK, views.LoginPage(a.shell(c), l))
 }
 
 func (a *App) loginForm(c echo.Context) views.Login {
@@ -204,7 +204,7 @@ func (a *App) login(c echo.Context) error {
 		retryAfter(c, err)
 		l := a.loginForm(c)
 		l.Username, l.Next, l.Error = field("username"), field("next"), fault[""]
-		return a.formAgain(c, status(err), views.LoginPartial(l), views.LoginPage(a.shell(c, "Log in"), l))
+		return a.formAgain(c, status(err), views.LoginPartial(l), views.LoginPage(a.shell(c), l))
 	}
 	if arrival.Recovery {
 		err = a.signIn(c, arrival.User, true)
@@ -244,7 +244,7 @@ func (a *App) enrolPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.render(c, http.StatusOK, views.EnrolPage(a.shell(c, "New second factor"), e))
+	return a.render(c, http.StatusOK, views.EnrolPage(a.shell(c), e))
 }
 
 // limitedForm is the enrolment of somebody who logged in with a recovery code. The secret is

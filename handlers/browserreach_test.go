@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
+	"golang.org/x/net/html"
 )
 
 // call is a page in a state that somebody meets it in.
@@ -143,6 +144,7 @@ func everyPage(t *testing.T) ([]call, *office) {
 			b.fill("#code", "123456")
 			b.enter()
 			b.exists("#login .problem")
+			b.until("the focus on the empty code, with what is wrong", `document.activeElement.id === "code" && document.activeElement.getAttribute("aria-describedby").split(" ").includes("problem")`)
 		}},
 		{"register", fresh, "/register", nil},
 		{"register-wrong", fresh, "/register", func(b *tab) {
@@ -152,9 +154,17 @@ func everyPage(t *testing.T) ([]call, *office) {
 			b.fill("#email", "nobody@nowhere")
 			b.fill("#password", "short")
 			b.enter()
-			b.exists("#username-error")
+			b.until("the focus on what is wrong", `document.activeElement === document.querySelector("[aria-invalid=true]") && document.activeElement.getAttribute("aria-describedby").split(" ").includes("username-error")`)
 		}},
-		{"join-out", fresh, "/join#" + r.code, nil},
+		{"join-out", fresh, "/join#" + r.code, func(b *tab) {
+			b.until("the code kept", `location.href.endsWith("/join") && document.readyState === "complete"`)
+			b.press(kb.Tab)
+			b.enter() // the way past the header, which is no code
+			b.until("the content", `location.hash === "#main" && document.activeElement.id === "main"`)
+			if got := read[string](b, `sessionStorage.getItem("join-code")`); got != r.code {
+				b.t.Errorf("past the header, the code of the invitation has become %q", got)
+			}
+		}},
 		{"confirm", pending, "/register/confirm", nil},
 		{"confirm-wrong", pending, "/register/confirm", func(b *tab) {
 			b.expectStatus(422, "/register/confirm")
@@ -205,6 +215,11 @@ func everyPage(t *testing.T) ([]call, *office) {
 			b.click("#messages > li:last-child .act")
 			b.until("the dialog", `document.querySelector("#message-dialog").matches(":modal")`)
 			b.click("#message-dialog .remove summary")
+		}},
+		{"room-rooms", ada, r.path(""), func(b *tab) {
+			b.resize(phone, 812)
+			b.click(".switcher-door")
+			b.until("the list of rooms", `document.querySelector("#rooms").matches(":popover-open")`)
 		}},
 		{"message", ada, r.path(fmt.Sprintf("/messages/%d/edit", n)), nil},
 		{"older", ada, r.path("/messages?before=20"), nil},
@@ -328,7 +343,8 @@ func TestBrowserEachNewMessageIsReadOnce(t *testing.T) {
 		o.posts(grace, r, numbered(1, missed)...)
 		h.pass(waiting)
 		h.release()
-		if missed > 200 {
+		a.until("the line", `document.body.dataset.line === "up"`)
+		if missed > 0 {
 			says("More than 40 new messages")
 		}
 	}
@@ -412,3 +428,27 @@ const edgeless = `(() => {
 	}
 	return lost;
 })()`
+
+// Without JavaScript too, a form that comes back has the focus where something is wrong.
+func TestAFormThatComesBackLeadsToWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t, quick)
+	ada, nobody := o.register("ada", "Ada Lovelace"), o.visitor()
+	for _, c := range []struct {
+		a    *answer
+		lead string // the id of the first element that takes the focus
+	}{
+		{nobody.post("/register", fields{"full_name": "Ada", "username": "Not Allowed!", "email": "ada@example.org", "password": "short"}), "username"},
+		{nobody.post("/register", fields{"full_name": "Ada", "username": "lovelace", "email": "lovelace@example.org", "password": "short"}), "password"},
+		{nobody.post("/login", fields{"username": "nobody", "password": password, "code": "123456"}), "problem"},
+		{ada.post("/rooms/join", fields{"code": "wrong"}), "code"},
+		{ada.post("/rooms", fields{"name": ""}), "name"},
+	} {
+		takes := elements(c.a.want(422).doc(), func(n *html.Node) bool {
+			return slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "autofocus" })
+		})
+		if len(takes) == 0 || attr(takes[0], "id") != c.lead {
+			t.Errorf("%s: the focus does not go to %s first", c.a.what, c.lead)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package handlers_test
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // edges has what the test below measures, in CSS pixels: at(selector) is a box, and of(element,
 // text) where a piece of text stands within an element.
@@ -50,6 +53,7 @@ func TestBrowserArabicReadsFromTheRight(t *testing.T) {
 	b.until("all messages", `document.querySelectorAll("#messages > .message").length === 3`)
 	for _, width := range []int64{1280, 375} {
 		b.resize(width, 800)
+		b.shoot(fmt.Sprintf("arabic-%d.png", width))
 		b.sees(map[string]string{
 			"an Arabic line begins at the right edge of its bubble":         `near(of(body("مرحبا"), "مرحبا!").right, inside(body("مرحبا")).right)`,
 			"its exclamation mark stands at its end, on the left":           `of(body("مرحبا"), "!").right <= of(body("مرحبا"), "مرحبا").left + 1`,
@@ -77,6 +81,7 @@ func TestBrowserArabicReadsFromTheRight(t *testing.T) {
 	b.sees(map[string]string{"the typing line begins with the name": `at("#typing bdi").right <= of(document.querySelector("#typing"), "is writing").left && near(at("#typing bdi").left, inside(document.querySelector("#typing")).left)`})
 
 	b.open("/rooms")
+	b.shoot("arabic-rooms-1280.png")
 	b.sees(map[string]string{
 		"names of rooms begin in one line":      `[...document.querySelectorAll(".room-card")].every((c) => near(c.querySelector("h2 bdi").getBoundingClientRect().left - c.getBoundingClientRect().left, 17))`,
 		"the people of a room keep their order": `[...document.querySelectorAll(".room-names")].every((p) => { const x = [...p.children].map((e) => e.getBoundingClientRect().left); return x.every((left, i) => !i || left > x[i - 1]); })`,

@@ -21,9 +21,9 @@ func (a *App) showPassword(c echo.Context, err error, fault map[string]string) e
 	p := views.Password{Username: visitOf(c).user.Username, PasswordError: fault["password"], Error: fault[""]}
 	page := func(s views.Shell) templ.Component { return views.PasswordPage(s, p) }
 	if err == nil {
-		return a.showAccount(c, http.StatusOK, "Password", page)
+		return a.showAccount(c, http.StatusOK, page)
 	}
-	return a.accountAgain(c, err, "Password", views.PasswordPartial(p), page)
+	return a.accountAgain(c, err, views.PasswordPartial(p), page)
 }
 
 func (a *App) savePassword(c echo.Context) error {
@@ -66,7 +66,7 @@ func (a *App) authenticatorPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.showAccount(c, http.StatusOK, "Authenticator", func(s views.Shell) templ.Component { return views.AuthenticatorPage(s, e) })
+	return a.showAccount(c, http.StatusOK, func(s views.Shell) templ.Component { return views.AuthenticatorPage(s, e) })
 }
 
 func (a *App) newEnrolment(c echo.Context) (views.Enrol, error) {
@@ -107,7 +107,7 @@ func (a *App) authenticatorAgain(c echo.Context, err error) error {
 		return formErr
 	}
 	e.Error, e.Problem = fault["code"], fault[""]
-	return a.accountAgain(c, err, "Authenticator", views.EnrolPartial(e), func(s views.Shell) templ.Component { return views.AuthenticatorPage(s, e) })
+	return a.accountAgain(c, err, views.EnrolPartial(e), func(s views.Shell) templ.Component { return views.AuthenticatorPage(s, e) })
 }
 
 // The recovery codes.
@@ -118,7 +118,7 @@ func (a *App) codesPage(c echo.Context) error {
 		return err
 	}
 	codes := views.Codes{Left: left, Pending: a.unsavedCodes(c) != nil}
-	return a.showAccount(c, http.StatusOK, "Recovery codes", func(s views.Shell) templ.Component { return views.CodesPage(s, codes) })
+	return a.showAccount(c, http.StatusOK, func(s views.Shell) templ.Component { return views.CodesPage(s, codes) })
 }
 
 func (a *App) newCodes(c echo.Context) error {

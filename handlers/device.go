@@ -10,5 +10,5 @@ import (
 
 // devicePage shows the settings that belong to the browser. The server neither knows nor keeps them.
 func (a *App) devicePage(c echo.Context) error {
-	return a.showAccount(c, http.StatusOK, "This device", views.DevicePage)
+	return a.showAccount(c, http.StatusOK, views.DevicePage)
 }

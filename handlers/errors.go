@@ -107,7 +107,7 @@ func (a *App) showError(c echo.Context, code int, err error) error {
 	if partial(c) {
 		return a.render(c, code, views.ErrorPartial(shown))
 	}
-	return a.render(c, code, views.ErrorPage(a.shell(c, shown.Title), shown))
+	return a.render(c, code, views.ErrorPage(a.shell(c), shown))
 }
 
 // retryAfter tells a program how long to wait, when the error knows.

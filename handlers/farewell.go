@@ -44,7 +44,7 @@ func (a *App) showFarewell(c echo.Context, code int, f views.Farewell) error {
 			f.Closing = append(f.Closing, card.Name)
 		}
 	}
-	return a.showAccount(c, code, "Leave Conclave", func(s views.Shell) templ.Component { return views.FarewellPage(s, f) })
+	return a.showAccount(c, code, func(s views.Shell) templ.Component { return views.FarewellPage(s, f) })
 }
 
 func (a *App) farewell(c echo.Context) error {
@@ -73,5 +73,5 @@ func (a *App) farewell(c echo.Context) error {
 }
 
 func (a *App) goodbyePage(c echo.Context) error {
-	return a.render(c, http.StatusOK, views.GoodbyePage(a.shell(c, "Goodbye")))
+	return a.render(c, http.StatusOK, views.GoodbyePage(a.shell(c)))
 }

@@ -49,7 +49,7 @@ func TestWhatIsUnreadIsCountedUntilItIsRead(t *testing.T) {
 	ada.wantUnread(r, "0")
 
 	// Without JavaScript the room leads to what is new, and a button says that it was read.
-	grace.get(r.path("")).want(200).contains(fmt.Sprintf(`href="#m-%d">2 new: to the first`, first)).
+	grace.get(r.path("")).want(200).contains(fmt.Sprintf(`href="#m-%d"><local-number>2</local-number> new: to the first`, first)).
 		contains(fmt.Sprintf(`action="%s"><input type="hidden" name="n" value="%d">`, r.path("/read"), last))
 	grace.wantUnread(r, "2") // looking at a page changes nothing by itself
 	grace.post(r.path("/read"), fields{"n": fmt.Sprint(first)}).wantRedirect(r.path(""))

@@ -25,7 +25,7 @@ func (a *App) showMembers(c echo.Context, code int, problem string) error {
 		RoomID: m.Room.String(), Room: v.Name, People: people(v.People, nil), Me: visitOf(c).user.Username,
 		Owner: m.Role == models.Owner, Error: problem,
 	}
-	return a.render(c, code, views.MembersPage(a.shell(c, "Members of "+v.Name), r))
+	return a.render(c, code, views.MembersPage(a.shell(c), r))
 }
 
 func (a *App) setRole(c echo.Context) error {

@@ -60,7 +60,7 @@ func (a *App) olderMessages(c echo.Context) error {
 	if partial(c) {
 		return a.renderPacked(c, http.StatusOK, views.OlderPartial(history(m.Room, p)))
 	}
-	return a.renderPacked(c, http.StatusOK, views.OlderPage(a.shell(c, "Older messages"), history(m.Room, p)))
+	return a.renderPacked(c, http.StatusOK, views.OlderPage(a.shell(c), history(m.Room, p)))
 }
 
 // messageNumber reads the number of the message that a route is about.
@@ -97,7 +97,7 @@ func (a *App) showActions(c echo.Context, code int, draft, problem string) error
 		RoomID: m.Room.String(), Entry: entry(m.Room, l), Draft: draft, Error: problem,
 		MayEdit: open && mine, MayRemove: open && (mine || m.Role != models.Plain),
 	}
-	return a.formAgain(c, code, views.ActionsPartial(shown), views.ActionsPage(a.shell(c, "A message"), shown))
+	return a.formAgain(c, code, views.ActionsPartial(shown), views.ActionsPage(a.shell(c), shown))
 }
 
 func (a *App) editMessage(c echo.Context) error {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chromedp/cdproto/emulation"
 )
 
 // sure gives password and code again.
@@ -402,4 +404,14 @@ func TestBrowserTheAdministrationFitsEveryWindow(t *testing.T) {
 	b.resize(375, 812)
 	b.click("figure .more summary")
 	b.fits("(with the figures) at 375 px")
+
+	// Numbers and days as the reader writes them.
+	b.do("prefer German", command(emulation.SetLocaleOverride, emulation.SetLocaleOverrideParams{Locale: "de-DE"}))
+	b.open("/admin")
+	if got := read[[]string](b, `[...document.querySelectorAll("local-number")].map((e) => e.textContent + " of " + e.dataset.n)`); !slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, ",") }) {
+		t.Errorf("the numbers are %q", got)
+	}
+	if day := b.text(".chart-days local-time"); !strings.Contains(day, ".") {
+		t.Errorf("a day is %q", day)
+	}
 }

@@ -100,7 +100,7 @@ func TestTheSizeOfAPackedPageTellsNothingOfWhatIsOnIt(t *testing.T) {
 		for n := range uint64(20) {
 			r.History.Entries = append(r.History.Entries, views.Entry{N: n + 1, RoomID: r.ID, Who: r.Members[n%2], At: time.UnixMilli(1795338540877), Body: []views.Span{{Text: text}, {Text: text, Href: "https://example.org/" + text}}})
 		}
-		p, err := prepare(views.RoomPage(views.Shell{Title: "Engine room", Me: &r.Members[0]}, r))
+		p, err := prepare(views.RoomPage(views.Shell{Me: &r.Members[0]}, r))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -122,7 +122,7 @@ func (a *App) showPasskeys(c echo.Context, status int, p views.Passkeys) error {
 	if here := site(c); here.HasPasskeys() {
 		p.Site = here.Name
 	}
-	return a.render(c, status, views.PasskeysPage(a.shell(c, "Passkeys"), p))
+	return a.render(c, status, views.PasskeysPage(a.shell(c), p))
 }
 
 // offerPasskey gives out the challenge with which the browser makes a passkey.

@@ -162,8 +162,8 @@ func (b *tab) hasLargeTargets(when string) {
 	}
 }
 
-// stop is where the Tab key has led to.
-type stop struct {
+// tabStop is where the Tab key has led to.
+type tabStop struct {
 	N               int // which of the page's stops, in the order of the page; -1 for one that is not among them
 	What            string
 	Ring, Seen, Top bool // it has a visible ring, is in view, and nothing lies over it but a sheet, which Escape closes
@@ -178,7 +178,7 @@ func (b *tab) tabsThrough(when string) {
 		globalThis.stops = (`+reachable+`)("a[href], button, input, select, textarea, summary, [tabindex]");
 		return stops.map((e) => e.tagName + "." + e.className + "#" + e.id + " " + JSON.stringify((e.textContent.trim() || e.name || "").slice(0, 30)));
 	})()`)
-	var round []stop
+	var round []tabStop
 	seen := map[int]bool{}
 	for presses := 0; presses < 2*len(all)+12; presses++ {
 		s := b.tabs()
@@ -249,13 +249,13 @@ const outOfOrder = `(() => {
 })()`
 
 // tabs presses the Tab key and says where that led to; nil is out of the document.
-func (b *tab) tabs() *stop {
+func (b *tab) tabs() *tabStop {
 	b.t.Helper()
 	key := input.DispatchKeyEventParams{Key: "Tab", Code: "Tab", WindowsVirtualKeyCode: 9, NativeVirtualKeyCode: 9}
 	down, up := key, key
 	down.Type, up.Type = input.DispatchKeyEventTypeRawKeyDown, input.DispatchKeyEventTypeKeyUp
 	b.do("press Tab", command(input.DispatchKeyEvent, down), command(input.DispatchKeyEvent, up))
-	return read[*stop](b, `(() => {
+	return read[*tabStop](b, `(() => {
 		const e = document.activeElement;
 		if (!e || e === document.body || e === document.documentElement) return null;
 		const drawn = (p, part) => { const s = getComputedStyle(p, part); return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 1.5 && !/, 0\)|\/ 0\)|transparent/.test(s.outlineColor); };

@@ -132,8 +132,8 @@ func seeOther(c echo.Context, target string) error {
 }
 
 // shell fills the frame of a page, and takes the notices that were left for it.
-func (a *App) shell(c echo.Context, title string) views.Shell {
-	s := views.Shell{Title: title}
+func (a *App) shell(c echo.Context) views.Shell {
+	s := views.Shell{}
 	v, known := c.Get(visitKey).(visit) // not of a request that was refused before
 	if v.signedIn() {
 		s.Me = &views.Person{Username: v.user.Username, FullName: v.user.FullName}

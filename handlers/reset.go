@@ -14,7 +14,7 @@ import (
 // line), and here it is exchanged for a new password. Whoever has the link needs no session.
 
 func (a *App) resetPage(c echo.Context) error {
-	return a.render(c, http.StatusOK, views.ResetPage(a.shell(c, "A new password"), views.Reset{}))
+	return a.render(c, http.StatusOK, views.ResetPage(a.shell(c), views.Reset{}))
 }
 
 func (a *App) reset(c echo.Context) error {
@@ -33,7 +33,7 @@ func (a *App) reset(c echo.Context) error {
 		}
 		retryAfter(c, err)
 		r := views.Reset{Token: views.Field{Value: field("token"), Error: fault["token"]}, PasswordError: fault["password"], Error: fault[""]}
-		return a.formAgain(c, status(err), views.ResetPartial(r), views.ResetPage(a.shell(c, "A new password"), r))
+		return a.formAgain(c, status(err), views.ResetPartial(r), views.ResetPage(a.shell(c), r))
 	}
 	// Whoever was signed in in this browser is not any more: the login comes next.
 	if err := errors.Join(a.sessions.Clear(ctx), a.sessions.RenewToken(ctx)); err != nil {

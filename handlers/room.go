@@ -47,7 +47,7 @@ func (a *App) showRooms(c echo.Context, status int, r views.Rooms) error {
 		return err
 	}
 	r.CodesPending = a.unsavedCodes(c) != nil
-	s := a.shell(c, "Rooms")
+	s := a.shell(c)
 	s.Seen = seen
 	if c.QueryParam("gone") != "" {
 		s.Notice = "You are no longer in this room."
@@ -97,7 +97,7 @@ func (a *App) createRoom(c echo.Context) error {
 // joinPage is where an invitation link leads. It needs no session: the browser keeps the code,
 // which only it has seen, until there is one.
 func (a *App) joinPage(c echo.Context) error {
-	return a.render(c, http.StatusOK, views.JoinPage(a.shell(c, "Join a room"), views.Join{SignedIn: visitOf(c).signedIn()}))
+	return a.render(c, http.StatusOK, views.JoinPage(a.shell(c), views.Join{SignedIn: visitOf(c).signedIn()}))
 }
 
 func (a *App) joinRoom(c echo.Context) error {
@@ -133,7 +133,7 @@ func (a *App) roomPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	s := a.shell(c, v.Name)
+	s := a.shell(c)
 	if s.Notice != "" || s.Arrival != nil || len(s.News) > 0 { // told to this reader only
 		return a.renderRoom(c, http.StatusOK, s, v, views.Composer{})
 	}
@@ -180,7 +180,7 @@ func (a *App) showRoom(c echo.Context, status int, composer views.Composer) erro
 	if err != nil {
 		return err
 	}
-	return a.renderRoom(c, status, a.shell(c, v.Name), v, composer)
+	return a.renderRoom(c, status, a.shell(c), v, composer)
 }
 
 func (a *App) renderRoom(c echo.Context, status int, s views.Shell, v models.View, composer views.Composer) error {
@@ -255,7 +255,7 @@ func (a *App) proofPage(c echo.Context) error {
 	if err != nil {
 		code = status(err)
 	}
-	return a.render(c, code, views.ProofPage(a.shell(c, "The history of "+name), p))
+	return a.render(c, code, views.ProofPage(a.shell(c), p))
 }
 
 // owned lets the owner of a room through. It stands before sudo, which would only keep others from

@@ -26,7 +26,7 @@ func (a *App) sessionsPage(c echo.Context) error {
 			Name: one.Name, This: one.This, Device: browserIn(one.Agent), Address: one.Address, SignedIn: one.SignedIn, Seen: one.Seen,
 		}
 	}
-	return a.showAccount(c, http.StatusOK, "Sessions", func(s views.Shell) templ.Component { return views.SessionsPage(s, list) })
+	return a.showAccount(c, http.StatusOK, func(s views.Shell) templ.Component { return views.SessionsPage(s, list) })
 }
 
 func (a *App) endSession(c echo.Context) error {

@@ -33,7 +33,7 @@ func (a *App) showSettings(c echo.Context, status int, sent *views.CodeForm, fau
 		return err
 	}
 	r.History.Error = fault["history"]
-	return a.render(c, status, views.SettingsPage(a.shell(c, "Settings of "+v.Name), r))
+	return a.render(c, status, views.SettingsPage(a.shell(c), r))
 }
 
 // codeForm is the form of a code's terms as they are.

@@ -58,7 +58,7 @@ func (a *App) sudoPage(c echo.Context) error {
 		return err
 	}
 	s.Next = localTarget(c.QueryParam("next"))
-	return a.render(c, http.StatusOK, views.SudoPage(a.shell(c, "Confirm that it is you"), s))
+	return a.render(c, http.StatusOK, views.SudoPage(a.shell(c), s))
 }
 
 func (a *App) sudoFields(c echo.Context) (s views.Sudo, err error) {
@@ -87,7 +87,7 @@ func (a *App) confirmSudo(c echo.Context) error {
 			return formErr
 		}
 		s.Next, s.Error = localTarget(field("next")), fault[""]
-		return a.formAgain(c, status(err), views.SudoPartial(s), views.SudoPage(a.shell(c, "Confirm that it is you"), s))
+		return a.formAgain(c, status(err), views.SudoPartial(s), views.SudoPage(a.shell(c), s))
 	}
 	if err := a.renew(c); err != nil {
 		return err

@@ -120,7 +120,7 @@ func ErrorPage(s Shell, e Error) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = layout(s, "narrow", nothing()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = layout(s.titled(e.Title), "narrow", nothing()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -110,7 +110,7 @@ func KeysPage(s Shell) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = account(s, "/keys").Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = account(s.titled(keyboardHeading), "/keys").Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -354,7 +354,7 @@ func OlderPage(s Shell, h History) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = layout(s, "reading", nothing()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var7), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = layout(s.titled(olderMessages), "reading", nothing()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var7), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -64,9 +64,7 @@ type Certificate struct {
 
 // Chart is a curve over days, drawn here: the paths stand in a field of 290 by 100.
 type Chart struct {
-	ID      string // of its title and its description
-	Title   string
-	Summary string // in one sentence what the curve shows
+	Kind    ChartKind
 	Max     int
 	Series  []Series
 	Days    []ChartDay
@@ -75,9 +73,18 @@ type Chart struct {
 
 // Series is one curve.
 type Series struct {
-	Name string
-	Path string
+	Path       string
+	Sum, Today int // of all days, and of the last
 }
+
+// ChartKind is what a chart shows. It begins the ids of its title and its description.
+type ChartKind string
+
+// The charts there are, with the curves that each has.
+const (
+	PostsChart  ChartKind = "posts"  // messages
+	LoginsChart ChartKind = "logins" // who signed in, and how often somebody was refused
+)
 
 // ChartDay are the figures of one day, one for each series.
 type ChartDay struct {
@@ -130,12 +137,9 @@ type RoomTable struct {
 	Rows   []RoomRow
 	Order  string
 	All    int
-	Next   string // address; empty for none
-	Orders []RoomOrder
+	Next   string   // address; empty for none
+	Orders []string // to choose from: "activity", "size" and "messages"
 }
-
-// RoomOrder is one way to sort them.
-type RoomOrder struct{ Name, Value string }
 
 // RoomRow is one room: never anything that is said in it.
 type RoomRow struct {

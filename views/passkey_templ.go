@@ -276,7 +276,7 @@ func PasskeysPage(s Shell, p Passkeys) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = account(s, "/account/passkeys").Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = account(s.titled(passkeysHeading), "/account/passkeys").Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -169,7 +169,7 @@ func ProofPage(s Shell, p ProofAt) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = layout(s, "reading", nothing()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = layout(s.titled(filled(proofHeading, p.Name)), "reading", nothing()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -291,7 +291,7 @@ func SettingsPage(s Shell, r Settings) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = layout(s, "reading", nothing()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = layout(s.titled(filled(settingsHeading, r.Name)), "reading", nothing()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -122,7 +122,7 @@ func SudoPage(s Shell, u Sudo) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = layout(s, "narrow", nothing()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = layout(s.titled(sudoHeading), "narrow", nothing()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -19,7 +19,7 @@ import (
 
 // Shell is what the frame of every page needs to know.
 type Shell struct {
-	Title  string  // goes before "Conclave" in the title bar
+	title  string  // set by the page
 	Me     *Person // nil when nobody is signed in
 	Admin  bool    // the reader administers the server
 	Seen   string  // what the page tells its feed that it shows; empty for most pages

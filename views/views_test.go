@@ -45,7 +45,7 @@ func everything(text string) map[string]templ.Component {
 	who := Person{Username: text, FullName: text, Role: "owner", Here: true}
 	people := []Person{who, {Username: "grace", FullName: "Grace Hopper"}}
 	f := Field{Value: text, Error: text}
-	s := Shell{Title: text, Me: &who, Notice: text, Heed: text, Rooms: SwitcherPart(Switcher{Here: "r1", List: []RoomCard{{ID: "r1", Name: text}}})}
+	s := Shell{Me: &who, Notice: text, Heed: text, Rooms: SwitcherPart(Switcher{Here: "r1", List: []RoomCard{{ID: "r1", Name: text}}})}
 	code := QR{Size: 29, Path: "M4 4h7v1h-7z"}
 	h := History{RoomID: "r1", Before: 7, New: 9, Entries: []Entry{
 		{N: 7, Kind: Created, Who: who, At: at},
@@ -67,9 +67,9 @@ func everything(text string) map[string]templ.Component {
 	sudo := Sudo{Next: "/rooms/r1/settings", Error: text}
 	holder := Account{ID: "u1", Person: who, Email: text, Admin: true, Created: at, LastLogin: at, Sessions: 2, Rooms: 3, ResetLink: "https://localhost:8443/reset#reset=0123", Error: text}
 	profile := Profile{Username: text, FullName: f, Email: f, Error: text}
-	curve := Chart{ID: "c1", Title: text, Summary: text, Max: 1200, Series: []Series{{Name: text, Path: "M0 0"}, {Name: text, Path: "M0 0"}}, Days: []ChartDay{{Day: at, Figures: []int{1200, 3}}}, Partial: true}
+	curve := Chart{Kind: PostsChart, Max: 1200, Series: []Series{{Path: "M0 0"}, {Path: "M0 0"}}, Days: []ChartDay{{Day: at, Figures: []int{1200, 3}}}, Partial: true}
 	logins := curve
-	logins.ID = "c2"
+	logins.Kind = LoginsChart
 	events := []AuditRow{{N: 9, At: at, What: text, Who: who, About: who, Object: text, Address: text, Session: "s1", Outcome: text, Missing: 2}, {N: 6, At: at, What: text, Nobody: text}, {N: 5, Damaged: text, Missing: 1}, {Cut: 1200}}
 	oops := Error{Status: 404, Title: text, Text: text, RequestID: "r-1", BackURL: "/rooms", BackText: text}
 	return map[string]templ.Component{
@@ -124,7 +124,7 @@ func everything(text string) map[string]templ.Component {
 		"PasskeysPage":        PasskeysPage(s, Passkeys{Site: "localhost", Confirmed: true, Harmed: true, Name: f, Error: text, List: []Passkey{{ID: "p1", Name: text, Site: "localhost", Created: at, Used: at}, {ID: "p2", Name: text, Site: "other.example", Created: at}}}), "PasskeysPage nowhere": PasskeysPage(s, Passkeys{}), "PasskeysPage unconfirmed": PasskeysPage(s, Passkeys{Site: "localhost"}),
 		"PasskeyPartial": PasskeyPartial(text), "PasskeyProblemPartial": PasskeyProblemPartial(text),
 		"OverviewPage": OverviewPage(s, Overview{Warnings: []string{text}, Posts: curve, Logins: logins, Server: Server{Started: at, Online: 1, People: 1300, Pages: 2, Registration: text, Memory: 1 << 25, LimitScale: 2, Version: text}, Integrity: Integrity{Walked: 3, Rooms: 4, Harmed: 1, AuditDamaged: 7, Anchored: at}, Keys: Keys{Master: text, Since: at, Unused: []string{text}, Credentials: true}, Disk: Disk{Database: 1 << 31, WriteAhead: 1500, Free: 7, Disk: 1 << 40, Known: true, Short: true}, CertificateEnds: true, Certificate: &Certificate{Fingerprint: text, KeyFingerprint: text, Until: at, Names: []string{text}}}), "OverviewPage calm": OverviewPage(s, Overview{Posts: curve, Logins: logins, Integrity: Integrity{Finished: true, AuditChecked: true}, CertificateEnds: true, Certificate: &Certificate{Own: true}}),
-		"RoomTablePage": RoomTablePage(s, RoomTable{All: 1200, Next: "/admin/rooms?page=2", Orders: []RoomOrder{{Name: text, Value: "size"}}, Order: "size", Rows: []RoomRow{{Short: "abc", ID: "r1", Name: text, Members: 2, Posts: 1300, Bytes: 1536, Counted: true, Created: at, Last: at}, {Short: "def", Destroyed: true}, {Short: "ghi", Harm: text}}}), "RoomTablePage empty": RoomTablePage(s, RoomTable{}), "RoomTablePage one": RoomTablePage(s, RoomTable{All: 1}),
+		"RoomTablePage": RoomTablePage(s, RoomTable{All: 1200, Next: "/admin/rooms?page=2", Orders: []string{"activity", "size", "messages"}, Order: "size", Rows: []RoomRow{{Short: "abc", ID: "r1", Name: text, Members: 2, Posts: 1300, Bytes: 1536, Counted: true, Created: at, Last: at}, {Short: "def", Destroyed: true}, {Short: "ghi", Harm: text}}}), "RoomTablePage empty": RoomTablePage(s, RoomTable{}), "RoomTablePage one": RoomTablePage(s, RoomTable{All: 1}),
 		"AttemptsPage": AttemptsPage(s, Attempts{Logins: curve, Error: text, More: true, Recent: events, Waiting: []WaitingRow{{ID: "u1", Who: who, Failures: 1200, Guessed: 1, Last: at, Until: at}, {ID: "u2", Who: who}}, Sources: []SourceRow{{Address: text, Refused: 3, Last: at, Limited: true}}}), "AttemptsPage calm": AttemptsPage(s, Attempts{Logins: curve}),
 		"AuditPage": AuditPage(s, AuditLog{Kind: "a", Kinds: []AuditKind{{Name: text, Value: "a", Events: []AuditChoice{{Name: text, Value: "b"}}}}, Person: f, From: f, To: f, State: text, Broken: true, Rows: events, Older: "/admin/audit?before=7", Newest: "/admin/audit", Filtered: true}), "AuditPage empty": AuditPage(s, AuditLog{}), "AuditPage wrong": AuditPage(s, AuditLog{Error: text}),
 		"RoomsPage shell": RoomsPage(Shell{Me: &who, Admin: true, Arrival: &Arrival{Failures: 3, Guessed: 2, Since: at, Last: at, LastFrom: text}, News: []News{{At: at, Address: text, Browser: text}}}, Rooms{}), "RoomsPage once": RoomsPage(Shell{Me: &who, Arrival: &Arrival{Failures: 1, Guessed: 1, Since: at}}, Rooms{}),

@@ -24,7 +24,7 @@ customElements.define("actions-dialog", class extends HTMLElement {
 
 	// pressed: the arrow up in an empty box leads to the last message one has written.
 	pressed(event) {
-		if (event.key !== "ArrowUp" || event.target.value || event.isComposing || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+		if (event.key !== "ArrowUp" || !window.htmx || event.target.value || event.isComposing || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
 		const link = [...this.list.querySelectorAll("#messages > [data-mine] > .act")].at(-1);
 		if (!link) return;
 		event.preventDefault();

@@ -10,4 +10,7 @@ function fit() {
 	page.style.translate = hidden ? `0 ${view.offsetTop}px` : "";
 }
 
-if (page && view) for (const event of ["resize", "scroll"]) view.addEventListener(event, fit);
+if (page && view) {
+	for (const event of ["resize", "scroll"]) view.addEventListener(event, fit);
+	window.addEventListener("resize", fit);
+}
