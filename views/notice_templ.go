@@ -168,7 +168,8 @@ func NewsPart(list []News) templ.Component {
 	})
 }
 
-// NewsPartial puts the news into a page that is in use: over it, so that nothing moves away from under a finger.
+// NewsPartial puts the news into a page that is in use. Where none were shown from the start they stand over the
+// page, so that nothing moves away from under a finger.
 func NewsPartial(list []News) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
