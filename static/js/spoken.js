@@ -16,10 +16,10 @@ const amount = (count) => (missed ? text.missed : text.fresh)[plural.select(coun
 let last, missed = false, timer = 0, unsaid = [];
 
 function hear() {
-	missed ||= number(list.firstElementChild) > last + 1 || Boolean(list.querySelector("[data-stale]"));
 	const came = [];
 	for (let li = list.lastElementChild; number(li) > last; li = li.previousElementSibling) came.unshift(li.id);
-	if (!came.length) return;
+	if (!came.length) return; // an older page that fills in
+	missed ||= number(list.firstElementChild) > last + 1 || Boolean(list.querySelector("[data-stale]"));
 	last = number(list.lastElementChild);
 	unsaid.push(...came);
 	timer ||= setTimeout(say, pause);
