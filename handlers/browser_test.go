@@ -576,9 +576,28 @@ func TestBrowserTheJourneyWorksWithoutJavaScript(t *testing.T) {
 	b.inOrder()
 	b.click("a.button.primary[href='" + r.path("") + "']")
 	b.at(r.path(""))
+
+	// Nothing waits for a script, and nothing is offered that only a script can do.
+	b.until("messages instead of a sketch, with their times", `[...document.querySelectorAll("#messages > li, #messages time")].every((e) => getComputedStyle(e).visibility === "visible") && getComputedStyle(document.querySelector("#scroller"), "::before").content === "none"`)
+	b.until("no button without a script behind it", `![...document.querySelectorAll("copy-button, share-button")].some((e) => e.checkVisibility())`)
+
+	// The panel is a sheet, its parts unfold, and the members have a page.
+	b.do("take a phone", command(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 375, Height: 812, DeviceScaleFactor: 1})) // resize asks a script
+	b.click(".panel-door")
+	b.click("#panel details:not(.leave) summary")
+	b.until("the invitation and its QR code", `document.querySelector("#join-link").checkVisibility() && document.querySelector("#panel .qr").checkVisibility()`)
+	b.click("a[href='" + r.path("/members") + "']")
+	b.at(r.path("/members"))
+	b.until("both members", `document.querySelectorAll(".roster > li").length === 2`)
+	b.open(r.path(""))
+	b.click(".panel-door")
+	b.click("#panel .leave summary")
+	b.click("form[action='" + r.path("/leave") + "'] button")
+	b.at("/rooms")
+	b.until("word of it", `document.querySelector(".notice")?.innerText === "You have left the room." && !document.querySelector(".room-card")`)
 	b.logsOut()
 	b.at("/login")
-	b.open(r.path(""))
+	b.open("/rooms")
 	b.until("the login again", `location.pathname === "/login"`)
 }
 

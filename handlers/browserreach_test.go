@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp/kb"
 	"golang.org/x/net/html"
 )
@@ -164,6 +165,12 @@ func everyPage(t *testing.T) ([]call, *office) {
 			if got := read[string](b, `sessionStorage.getItem("join-code")`); got != r.code {
 				b.t.Errorf("past the header, the code of the invitation has become %q", got)
 			}
+			read[bool](b, "window.marked = true")
+			b.do("load it again", command(page.Reload, page.ReloadParams{}))
+			b.until("the page again", `!window.marked && document.readyState === "complete"`)
+			if got := read[string](b, `sessionStorage.getItem("join-code")`); got != r.code {
+				b.t.Errorf("loaded again past the header, the code of the invitation has become %q", got)
+			}
 		}},
 		{"confirm", pending, "/register/confirm", nil},
 		{"confirm-wrong", pending, "/register/confirm", func(b *tab) {
@@ -302,6 +309,7 @@ func TestBrowserEachNewMessageIsReadOnce(t *testing.T) {
 	g.enters(grace, r)
 	g.says("Good morning")
 	says("Grace Hopper: Good morning")
+	g.open("/rooms") // her own page would be busy with all that she says from here on
 
 	// What Ada writes herself, older pages, and what becomes of messages is silent.
 	a.says("Good morning, Grace")
@@ -324,7 +332,10 @@ func TestBrowserEachNewMessageIsReadOnce(t *testing.T) {
 		{numbered(1, 7), []string{"7 new messages"}},
 	} {
 		a.hides(true)
-		last := o.posts(grace, r, c.come...)
+		last := o.posts(grace, r, c.come[:1]...)
+		a.exists(fmt.Sprintf("#m-%d", last))
+		read[bool](a, `new Promise((done) => setTimeout(done, 450, true))`) // longer than it gathers what comes
+		last = o.posts(grace, r, c.come[1:]...)
 		gone := o.post(grace, r, "a slip")
 		if err := o.store.Remove(t.Context(), m, gone); err != nil {
 			t.Fatal(err)
@@ -335,8 +346,20 @@ func TestBrowserEachNewMessageIsReadOnce(t *testing.T) {
 		says(c.read...)
 	}
 
-	// The line is cut, without and with much that is missed.
-	for _, missed := range []int{0, 260} {
+	// The line is cut, without and with much that is missed: by somebody who reads further up, and by
+	// somebody at the end.
+	for i, missed := range []int{0, 260, 260} {
+		switch i {
+		case 1:
+			a.wheel("#scroller", -1500)
+			a.stands()
+			if a.look(atEnd) {
+				t.Fatal("Ada should not be at the end")
+			}
+		case 2:
+			a.click("#newest")
+			a.until("the end in view", atEnd)
+		}
 		h := a.hold("/feed?*", false)
 		o.hub.Release(o.store.SessionHash(ada.sid()))
 		waiting := h.next()
@@ -348,7 +371,7 @@ func TestBrowserEachNewMessageIsReadOnce(t *testing.T) {
 			says("More than 40 new messages")
 		}
 	}
-	g.says("Still there?")
+	o.posts(grace, r, "Still there?")
 	says("Grace Hopper: Still there?")
 }
 

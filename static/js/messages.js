@@ -19,7 +19,6 @@ customElements.define("message-list", class extends HTMLElement {
 		this.list = this.querySelector("#messages");
 		this.button = document.getElementById("newest");
 		for (const li of this.list.children) this.mark(li);
-		this.toBottom();
 		this.addEventListener("scroll", () => this.look(), { passive: true });
 		this.button.addEventListener("click", () => this.toBottom());
 		document.addEventListener("htmx:before:swap", (event) => this.remember(event));
@@ -54,7 +53,8 @@ customElements.define("message-list", class extends HTMLElement {
 		this.look();
 	}
 
-	// open shows the first new message with a little of what stands before, or the end.
+	// open shows the first new message with a little of what stands before, or the end; before that
+	// nothing has been measured (mark.js).
 	open(fresh) {
 		if (!fresh) return this.toBottom();
 		this.scrollTop += this.above(fresh);

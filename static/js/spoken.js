@@ -18,8 +18,9 @@ let last, missed = false, timer = 0, unsaid = [];
 function hear() {
 	const came = [];
 	for (let li = list.lastElementChild; number(li) > last; li = li.previousElementSibling) came.unshift(li.id);
-	if (!came.length) return; // an older page that fills in
-	missed ||= number(list.firstElementChild) > last + 1 || Boolean(list.querySelector("[data-stale]"));
+	if (!came.length) return;
+	const first = document.getElementById(came[0]); // of a refresh, if there is nothing before it or what is there is old
+	missed ||= number(first) > last + 1 && (!first.previousElementSibling || Boolean(list.querySelector("[data-stale]")));
 	last = number(list.lastElementChild);
 	unsaid.push(...came);
 	timer ||= setTimeout(say, pause);
