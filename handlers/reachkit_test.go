@@ -152,6 +152,8 @@ func (b *tab) hasLargeTargets(when string) {
 			if (boxes.some((box) => box.width >= enough && box.height >= enough)) continue;
 			e.scrollIntoView({ block: "center", behavior: "instant" });
 			const box = e.getBoundingClientRect(), x = box.x + box.width / 2, y = box.y + box.height / 2;
+			const sheet = document.elementFromPoint(x, y)?.closest(":popover-open");
+			if (sheet && !sheet.contains(e)) continue; // it is reached when the sheet has gone
 			if (reach(e, x, y, -1, 0) + reach(e, x, y, 1, 0) >= enough && reach(e, x, y, 0, -1) + reach(e, x, y, 0, 1) >= enough) continue;
 			found.push(e.tagName + "." + e.className + " " + JSON.stringify(e.textContent.trim().slice(0, 30) || e.name || "") + ": " + box.width.toFixed(1) + " by " + box.height.toFixed(1));
 		}
