@@ -1060,38 +1060,62 @@ func TestADemoSaysTheCodesUntilSomebodyIsIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		keys, typed := io.Pipe()
+		var told sync.Mutex // over what both goroutines touch
 		var out bytes.Buffer
 		people := []demo.Person{{Username: "mara", Secret: "MFRGGZDFMZTWQ2LKMFRGGZDFMZTWQ2LK"}, {Username: "yusuf", Secret: "ORSXG5BAORSXG5BAORSXG5BAORSXG5BA"}}
 		outside := map[string]bool{"mara": true, "yusuf": true}
 		ended := make(chan bool)
 		go func() {
-			tellCodes(ctx, keys, &out, people, func(p demo.Person) bool { return outside[p.Username] })
+			tellCodes(ctx, keys, locked{&told, &out}, people, func(p demo.Person) bool {
+				told.Lock()
+				defer told.Unlock()
+				return outside[p.Username]
+			})
 			close(ended)
 		}()
 		says := func(after time.Duration, want string) {
 			t.Helper()
 			time.Sleep(after)
 			synctest.Wait()
+			told.Lock()
+			defer told.Unlock()
 			if got := out.String(); !regexp.MustCompile(`^` + want + `$`).MatchString(got) {
 				t.Errorf("it says %q, want %q", got, want)
 			}
 			out.Reset()
 		}
+		comesIn := func(who string, is bool) {
+			told.Lock()
+			defer told.Unlock()
+			outside[who] = !is
+		}
 		const mara, yusuf = `   mara \d{3} \d{3}`, `   yusuf \d{3} \d{3}`
 		says(29*time.Second, "")
 		says(time.Second, `  codes at ..:..:30`+mara+yusuf+"\n")
-		outside["mara"] = false
+		comesIn("mara", true)
 		says(30*time.Second, `  codes at ..:..:00`+yusuf+"\n")
-		outside["yusuf"] = false
+		comesIn("yusuf", true)
 		says(time.Minute, "")
 		io.WriteString(typed, "\n")
 		says(0, `  codes at ..:..:00`+mara+yusuf+"\n")
 		typed.Close() // as with </dev/null
-		outside["mara"] = true
+		comesIn("mara", false)
 		says(30*time.Second, `  codes at ..:..:30`+mara+"\n")
 		cancel()
 		<-ended
 	})
+}
+
+// locked is a writer that shares a lock with whoever reads what was written.
+type locked struct {
+	sync.Locker
+	w io.Writer
+}
+
+func (l locked) Write(p []byte) (int, error) {
+	l.Lock()
+	defer l.Unlock()
+	return l.w.Write(p)
 }
 
 // The house: who may import whom (main, and the packages of one folder each).
