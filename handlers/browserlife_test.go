@@ -152,6 +152,7 @@ func TestBrowserARoomOpensAtTheFirstUnreadMessage(t *testing.T) {
 			b.titled("Engine room · Conclave")
 			b.newAt(first) // the line stays while its reader is here
 			ada.wantUnreadSoon(r, "0")
+			b.open("/account") // here too somebody would read what comes
 			break
 		}
 		// Another device goes on where this one has stopped.
