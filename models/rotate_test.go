@@ -243,12 +243,16 @@ func TestAnExportedKeyOpensTheDatabaseElsewhere(t *testing.T) {
 		}
 		must(t, os.RemoveAll(filepath.Join(w.dir, "keys")))
 		if pass != "" {
+			another := "A"
+			if text[60:61] == another {
+				another = "B"
+			}
 			for name, bad := range map[string][2]string{
 				"wrong passphrase": {text, "a long phrase for the sofa"},
 				"no passphrase":    {text, ""},
 				"cut":              {text[:len(text)-20], pass},
 				"another name":     {strings.Replace(text, w.engineKeyName(text), "0badc0de", 1), pass},
-				"one letter":       {text[:60] + "A" + text[61:], pass},
+				"one letter":       {text[:60] + another + text[61:], pass},
 				"nothing":          {exportMark, pass},
 			} {
 				if _, err := ImportKey(options(w.dir), bad[0], bad[1]); err == nil {
