@@ -3,6 +3,7 @@ package handlers_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -32,6 +33,7 @@ func TestBrowserTheKeyboardLeadsToEveryRoomFromEverywhere(t *testing.T) {
 	engine, cafe, library := ada.createRoom("Engine room"), ada.createRoom("Café"), ada.createRoom("Library")
 	for _, r := range []room{engine, cafe, library} {
 		grace.join(r)
+		o.clock.advance(time.Second) // what happens in the same millisecond has no order
 	}
 	ada.say(engine, "the newest is here")
 	b := ada.browserOf()
