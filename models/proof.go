@@ -1,11 +1,7 @@
 package models
 
 import (
-	"bytes"
-	"cmp"
-	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -124,64 +120,6 @@ func (p *proofs) advance(entries []*Entry) {
 	}
 }
 
-// member returns a membership that was remembered.
-func (p *proofs) member(room, user ID) (Membership, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := p.rooms[room] // anybody can ask for a room that does not exist: nothing is kept of that
-	if r == nil {
-		return Membership{}, false
-	}
-	m, ok := r.members[user]
-	return m, ok
-}
-
-// remember keeps a membership that was read in a transaction begun at that moment, unless the log
-// has moved on about it.
-func (p *proofs) remember(m Membership, since uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if r := p.of(m.Room); !r.destroyed && r.standing[m.User].tick <= since && r.setting.tick <= since {
-		r.members[m.User] = m
-	}
-}
-
-// met reports whether any membership of a room is remembered.
-func (p *proofs) met(room ID) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := p.rooms[room]
-	return r != nil && len(r.members) > 0
-}
-
-// everyone returns who belongs to a room, if that was remembered.
-func (p *proofs) everyone(room ID) []Membership {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if r := p.rooms[room]; r != nil {
-		return r.everyone
-	}
-	return nil
-}
-
-// rememberEveryone keeps the members of a room, the longest first, like remember. Where something
-// is damaged it is looked at, and reported, each time.
-func (p *proofs) rememberEveryone(room ID, members []Membership, since uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(members) == 0 {
-		return // nor of a room that does not exist
-	}
-	r := p.of(room)
-	if r.destroyed || r.harmed || r.moved > since {
-		return
-	}
-	r.everyone = members
-	for _, m := range members {
-		r.members[m.User] = m
-	}
-}
-
 // walked takes over what a walk through a whole log has found. Entries that were committed
 // meanwhile are newer and stay.
 func (p *proofs) walked(w *walker) {
@@ -269,71 +207,6 @@ func (p *proofs) stands(e *Entry, since uint64) error {
 	return r.judge(e, latest, since)
 }
 
-// latestCode checks that an entry is the latest one that set the room code, with an envelope of
-// that tag, as far as is known; known is false when the log must be asked.
-func (p *proofs) latestCode(room ID, n uint64, tag [32]byte, since uint64) (known bool, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := p.of(room)
-	switch {
-	case n < r.doubtful:
-		return false, cipher.ErrAuth
-	case r.code.n == 0 && !r.walked, n > r.known.n: // or committed a moment ago, and not noted yet
-		return false, nil
-	case r.code.n == n && r.codeTag == tag:
-		return true, nil
-	case r.code.n > n && r.code.tick > since:
-		return false, errMoved
-	}
-	return false, cipher.ErrAuth
-}
-
-// joins is how many entries after that one, which set the room code, are known by which somebody
-// joined; 0 when that is not known, or when something was noted since that moment.
-func (p *proofs) joins(room ID, n, since uint64) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := p.of(room)
-	if r.code.n != n || since < p.ticks {
-		return 0
-	}
-	return len(r.joins)
-}
-
-// isSetting checks that an entry is the latest one about what newcomers see, as far as is known. One
-// without a number stands for there being none.
-func (p *proofs) isSetting(e *Entry, since uint64) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := p.of(e.Room)
-	switch {
-	case r.unsure:
-		return cipher.ErrAuth
-	case r.setting.n == 0 && !r.walked:
-		return nil
-	}
-	return r.judge(e, r.setting, since)
-}
-
-// history returns what newcomers see of a room, empty when that is not remembered.
-func (p *proofs) history(room ID) History {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if r := p.rooms[room]; r != nil {
-		return r.history
-	}
-	return ""
-}
-
-// rememberHistory keeps what newcomers see of a room, like remember.
-func (p *proofs) rememberHistory(room ID, h History, since uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if r := p.of(room); r.setting.tick <= since {
-		r.history = h
-	}
-}
-
 // judge compares an entry with the latest one that was noted about the same thing.
 func (r *proof) judge(e *Entry, latest noted, since uint64) error {
 	switch {
@@ -358,73 +231,6 @@ func (p *proofs) moveOn(anchors map[ID]mark) {
 	}
 }
 
-// status returns what members are told about a room: whether its log is damaged, so that
-// nothing can be added, and whether anything that it shows is.
-func (p *proofs) status(room ID) (damage string, harmed bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := p.of(room)
-	return r.damage, r.harmed || r.damage != ""
-}
-
-// harms lists the rooms in which something is damaged, in the order of their ids.
-func (p *proofs) harms() []Harm {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var list []Harm
-	for room, r := range p.rooms {
-		if r.harmed || r.damage != "" {
-			list = append(list, Harm{room, cmp.Or(r.damage, r.harm), r.damage != ""})
-		}
-	}
-	slices.SortFunc(list, func(a, b Harm) int { return bytes.Compare(a.Room[:], b.Room[:]) })
-	return list
-}
-
-// fault is damage that verification met: it is written down, once a minute for each place, and
-// shown in the room. Nothing is repaired.
-func (s *Store) fault(room ID, n uint64, class, what string) {
-	s.proofs.mu.Lock()
-	r := s.proofs.of(room)
-	r.harmed, r.harm = true, cmp.Or(r.harm, what)
-	if class == faultLog && r.damage == "" {
-		r.damage = what
-	}
-	s.proofs.mu.Unlock()
-	if s.alarm.due(class+room.String(), s.o.Now()) {
-		s.recordFault(class, fmt.Sprintf("%s %d", room, n), what)
-	}
-}
-
-// alarmOn writes down damage that is in no room.
-func (s *Store) alarmOn(class, object string) {
-	if s.alarm.due(class+object, s.o.Now()) {
-		s.recordFault(class, object, "failed its integrity check and is ignored")
-	}
-}
-
-// recordFault works beside whatever was being read when the damage was met.
-func (s *Store) recordFault(class, object, what string) {
-	s.o.Log.Error("integrity check failed", "class", class, "object", object, "what", what)
-	if s.life.Err() == nil {
-		s.tasks.Go(func() { s.record(Audit{Event: "integrity." + class, Object: object, Outcome: what}) })
-	}
-}
-
-// Classes of damage.
-const (
-	faultLog     = "log"     // an entry of the log, or its order
-	faultMessage = "message" // an envelope
-	faultKey     = "key"     // a room's secret, name or code
-	faultMember  = "member"  // a membership that the log does not know
-	faultSetting = "setting" // what newcomers see is not what the log says
-	faultProfile = "profile"
-	faultPasskey = "passkey"
-	faultSession = "session"
-	faultAudit   = "audit"
-	faultToken   = "token"
-)
-
 // checkHead compares where the database says that a log ends with what this process knows: a
 // head that goes back, or is another one under the same number, is damage. known must have
 // been asked for before the transaction that read the head began.
@@ -432,57 +238,4 @@ func (s *Store) checkHead(room ID, known, head mark) {
 	if head.n < known.n || head.n == known.n && head.mac != known.mac {
 		s.fault(room, head.n, faultLog, "the end of the room's log is not where this server left it")
 	}
-}
-
-// proveRooms walks every room's log once after the start, beside normal work.
-func (s *Store) proveRooms(ctx context.Context) {
-	told, err := s.readLedger(ctx)
-	s.proofs.tick() // what was read before the ledger knew all is read again
-	if err != nil && ctx.Err() == nil {
-		s.o.Log.Error("the audit log could not be read", "error", err)
-	}
-	rooms, err := s.roomIDs(ctx, s.read.Statement.ConnPool)
-	if err != nil && ctx.Err() == nil {
-		s.o.Log.Error("the rooms' logs could not be walked; pages prove only what they show", "error", err)
-	}
-	s.integrity.set(func(i *integrity) { i.rooms = len(rooms) })
-	for _, room := range rooms {
-		w := s.newWalker(room, func(n uint64, class, what string) { s.fault(room, n, class, what) })
-		if err := w.run(ctx, s.readPool()); ctx.Err() != nil {
-			return
-		} else if err != nil {
-			s.fault(room, w.n, faultLog, "the room's log could not be read: "+err.Error())
-			continue
-		}
-		if !w.gone {
-			w.doubt(told)
-			s.proofs.walked(w)
-			if w.unsure { // who has listened since the start may see less than it seemed
-				s.o.Hub.ReleaseTopic(room)
-			}
-		}
-		s.tally.walked(w.days)
-		s.integrity.set(func(i *integrity) { i.walked++ })
-	}
-	s.integrity.set(func(i *integrity) { i.finished = err == nil })
-	if err := s.measureAll(ctx); err != nil && ctx.Err() == nil {
-		s.o.Log.Error("the sizes of the rooms could not be counted", "error", err)
-	}
-}
-
-func (s *Store) roomIDs(ctx context.Context, db gorm.ConnPool) ([]ID, error) {
-	rows, err := db.QueryContext(ctx, "SELECT id FROM rooms ORDER BY id")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var rooms []ID
-	for rows.Next() {
-		var id ID
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		rooms = append(rooms, id)
-	}
-	return rooms, rows.Err()
 }
