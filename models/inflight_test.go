@@ -45,12 +45,6 @@ func (m *meeting) enters(user ID, code string) func() error {
 	return func() error { _, err := m.Join(ctx, By{User: user}, code); return err }
 }
 
-func (m *meeting) count(query string, args ...any) (n int) {
-	m.t.Helper()
-	must(m.t, m.intruder().QueryRow(query, args...).Scan(&n))
-	return n
-}
-
 func (m *meeting) settled(t *testing.T) {
 	t.Helper()
 	m.checkChain(m.room)
@@ -316,7 +310,7 @@ func TestNothingIsAddedToARoomThatIsDestroyedMeanwhile(t *testing.T) { // C10
 		"SELECT count(*) FROM marks WHERE room_id = ?",
 		"SELECT count(*) FROM knocks WHERE room_id = ?",
 		"SELECT count(*) FROM rooms WHERE id = ? AND (code_index IS NOT NULL OR length(code) > 0 OR length(name) > 0)",
-		"SELECT count(*) FROM room_log WHERE room_id = ?1 AND n > (SELECT n FROM room_log WHERE room_id = ?1 AND op = 15)",
+		"SELECT count(*) FROM room_log WHERE room_id = ?1 AND n > (SELECT n FROM room_log WHERE room_id = ?1 AND op = 17)",
 	} {
 		if left := m.count(query, m.room); left != 0 {
 			t.Errorf("%d left: %s", left, query)

@@ -67,7 +67,8 @@ func (s *Store) SetRole(ctx context.Context, m Membership, user ID, r Role) erro
 	})
 }
 
-// HandOver makes a member the owner. The old owner becomes a moderator.
+// HandOver makes a member the owner. The old owner becomes a moderator. It is Conflict for a member who
+// owns as many rooms as anybody can, and for one who cannot log in.
 func (s *Store) HandOver(ctx context.Context, m Membership, user ID) error {
 	return s.manage(ctx, m, user, func(c *change, _ Membership) error {
 		var owned int
@@ -76,6 +77,13 @@ func (s *Store) HandOver(ctx context.Context, m Membership, user ID) error {
 		}
 		if owned >= ownedPerUser*s.o.LimitScale {
 			return &Error{Kind: Conflict, Msg: "This member owns as many rooms as anybody can. Hand the room over to somebody else."}
+		}
+		able, err := c.able(user)
+		if err != nil {
+			return err
+		}
+		if !able {
+			return conflict("The account of this member is disabled. Hand the room over to somebody who can log in.")
 		}
 		if err := c.setRole(m, user, Owner); err != nil {
 			return err

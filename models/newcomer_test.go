@@ -325,3 +325,58 @@ func TestReadingWhileTheSettingChangesRaisesNoAlarm(t *testing.T) {
 	}
 	m.whole(t)
 }
+
+// Somebody who can write the database but has no key does not make anybody's membership older, nor a role
+// another one, whatever entries are taken out to fit.
+func TestHowLongSomebodyBelongsIsNotDecidedInTheDatabase(t *testing.T) { // C14, R64
+	t.Parallel()
+	for name, statements := range map[string][]string{
+		"her first join":                   {"UPDATE memberships SET joined_n = 5 WHERE room_id = ?1 AND user_id = ?2"},
+		"and what was between taken out":   {"UPDATE memberships SET joined_n = 5 WHERE room_id = ?1 AND user_id = ?2", "DELETE FROM room_log WHERE room_id = ?1 AND n IN (8, 9) AND ?2 <> ''"},
+		"what made the room":               {"UPDATE memberships SET joined_n = 2 WHERE room_id = ?1 AND user_id = ?2", "DELETE FROM room_log WHERE room_id = ?1 AND n IN (5, 8, 9) AND ?2 <> ''"},
+		"her removal":                      {"UPDATE memberships SET joined_n = 8 WHERE room_id = ?1 AND user_id = ?2", "DELETE FROM room_log WHERE room_id = ?1 AND n = 9 AND ?2 <> ''"},
+		"her removal as a join":            {"UPDATE memberships SET joined_n = 8 WHERE room_id = ?1 AND user_id = ?2", "DELETE FROM room_log WHERE room_id = ?1 AND n = 9 AND ?2 <> ''", "UPDATE room_log SET op = 2 WHERE room_id = ?1 AND n = 8 AND ?2 <> ''"},
+		"an older message as a join":       {"UPDATE memberships SET joined_n = 4 WHERE room_id = ?1 AND user_id = ?2", "UPDATE room_log SET op = 2, target = ?2 WHERE room_id = ?1 AND n = 4", "DELETE FROM room_log WHERE room_id = ?1 AND n IN (5, 8, 9) AND ?2 <> ''"},
+		"a role that its entry is made to": {"UPDATE memberships SET role = 'owner' WHERE room_id = ?1 AND user_id = ?2", fmt.Sprintf("UPDATE room_log SET payload = x'%x' WHERE room_id = ?1 AND n = 10 AND ?2 <> ''", digest(string(Owner)))},
+		"an earlier role":                  {"UPDATE memberships SET role = 'member', entry_n = 9 WHERE room_id = ?1 AND user_id = ?2"},
+	} {
+		for _, running := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, running %v", name, running), func(t *testing.T) {
+				t.Parallel()
+				m, old, young := openLate(t)
+				m.setHistory(t, HistorySinceJoin)
+				must(t, m.Expel(ctx, m.member(m.ada, m.room), m.grace))
+				m.join(m.grace, m.room) // entry 9
+				must(t, m.SetRole(ctx, m.member(m.ada, m.room), m.grace, Moderator))
+				m.say(m.ada, m.room, "The end of the log is another matter")
+				if !running {
+					must(t, m.Close())
+				}
+				for _, s := range statements {
+					if _, err := m.intruder().Exec(s, m.room, m.grace); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if !running {
+					m.open()
+				}
+				for range 2 {
+					grace, err := m.Member(ctx, By{User: m.grace}, m.room.String())
+					if KindOf(err) == NotFound {
+						grace = Membership{Room: m.room, By: By{User: m.grace}}
+					} else if err != nil || grace.From < 9 || grace.Role == Owner {
+						t.Errorf("she is %s and sees what came from %d on: %v", grace.Role, grace.From, err)
+					}
+					for _, n := range []uint64{old, young} {
+						if _, err := m.Message(ctx, grace, n); KindOf(err) != NotFound {
+							t.Errorf("message %d: %v", n, err)
+						}
+					}
+					if !running {
+						walked(t, m.Store)
+					}
+				}
+			})
+		}
+	}
+}

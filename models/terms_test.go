@@ -343,3 +343,69 @@ func TestACodeFromBeforeTermsHasNone(t *testing.T) {
 		t.Errorf("it reads as %+v, %v", code, err)
 	}
 }
+
+func TestACodeEndsAtItsMomentAndANewOneDoesNotEndWithIt(t *testing.T) { // R59
+	t.Parallel()
+	at := time.Now()
+	for ahead, want := range map[time.Duration]bool{-time.Millisecond: false, 0: true, time.Millisecond: true} {
+		if (CodeTerms{Expires: at}).Expired(at.Add(ahead)) != want {
+			t.Errorf("%v after its moment a code has expired: %v", ahead, !want)
+		}
+	}
+	p := openPorch(t)
+	p.terms(CodeTerms{Expires: p.o.Now().Add(time.Hour), Knock: true})
+	p.knocks(p.zoe)
+	p.ahead.Add(int64(2 * time.Hour))
+	eve := p.user("eve", "Eve Moneypenny")
+	p.refused("a code whose time is over", eve, p.code)
+	must(t, p.RotateCode(ctx, p.member(p.ada, p.room)))
+	if n := p.count("SELECT count(*) FROM knocks"); n != 0 { // it would count among the most that may wait
+		t.Errorf("%d people wait with the old code", n)
+	}
+	if terms := p.view(p.ada).Terms; !terms.Expires.IsZero() || !terms.Knock {
+		t.Errorf("the new code has the terms %+v", terms)
+	}
+	p.code = p.codeOf(p.room)
+	p.knocks(eve)
+}
+
+// Terms without a code would let in whoever has none.
+func TestADamagedCodeTakesNoTermsAndIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	m := openMeeting(t)
+	zoe := m.user("zoe", "Zoe Washburne")
+	code := m.codeOf(m.room)
+	m.tamper(1, "UPDATE rooms SET code = x'00' WHERE id = ?", m.room)
+	before := m.codeRow()
+	if err := m.SetCodeTerms(ctx, m.member(m.ada, m.room), CodeTerms{Uses: 3}); KindOf(err) != Conflict {
+		t.Errorf("terms of a damaged code: %v", err)
+	}
+	if now := m.codeRow(); now.n != before.n {
+		t.Errorf("the code is that of entry %d", now.n)
+	}
+	for _, typed := range []string{code, "", codeAlphabet[:codeLength]} {
+		if room, err := m.Join(ctx, By{User: zoe}, typed); err == nil {
+			t.Errorf("%q leads to %v", typed, room)
+		}
+	}
+	must(t, m.RotateCode(ctx, m.member(m.ada, m.room)))
+	m.join(zoe, m.room)
+}
+
+// In the first moments after a start nobody has read the log yet: it is asked itself.
+func TestAnOldCodeLeadsNowhereEvenBeforeTheLogWasWalked(t *testing.T) {
+	t.Parallel()
+	m := openMeeting(t)
+	zoe := m.user("zoe", "Zoe Washburne")
+	code, old := m.codeOf(m.room), m.codeRow()
+	must(t, m.RotateCode(ctx, m.member(m.ada, m.room)))
+	m.reopen()
+	walked(t, m.Store)
+	now := m.codeOf(m.room)
+	m.putBack(old)
+	m.proofs.mu.Lock()
+	clear(m.proofs.rooms)
+	m.proofs.mu.Unlock()
+	m.refused("the old code", zoe, code)
+	m.refused("the code that it stands in for", zoe, now)
+}
