@@ -192,6 +192,17 @@ func TestTheTermsOfACodeAreSaidInWords(t *testing.T) {
 	ada.post(r.path("/code/on"), nil).want(303)
 	zoe.joins(r.code).wantRedirect(r.path(""))
 	ada.get(r.path("/settings")).says("1 of 9 joins used")
+	ada.post(r.path("/code/off"), nil).want(303)
+	ada.settings(r, fields{"uses": "8"})
+	ada.get(r.path("/settings")).says("switched off")
+	ada.post(r.path("/code/on"), nil).want(303)
+	ada.get(r.path("/settings")).says("0 of 8 joins used") // as many as were saved, from then on
+	grace.post(r.path("/leave"), nil).want(303)
+	grace.join(r)
+	for _, way := range []string{"/code/off", "/code/on"} {
+		ada.post(r.path(way), nil).want(303)
+	}
+	ada.get(r.path("/settings")).says("1 of 8 joins used") // those too that were before it was off
 }
 
 func TestTermsThatMakeNoSenseComeBackAsTheyWereTyped(t *testing.T) {

@@ -139,12 +139,16 @@ func TestWhoKnocksAtTheDoorInFlightFindsItAsItIsThen(t *testing.T) { // R59, R60
 		func() error { return m.SetCodeTerms(ctx, ada, CodeTerms{Knock: true}) },
 		m.enters(guests[3], code),
 		m.enters(guests[3], code),
-		func() error { return m.SetCodeTerms(ctx, ada, CodeTerms{Off: true}) },
+		func() error { return m.SwitchCode(ctx, ada, true) },
 		m.enters(guests[4], code),
 		func() error { _, err := m.Admit(ctx, ada, "guest3"); return err },
 	), NotFound, 0, 0, 0, 0, 0, 0, NotFound, Conflict)
 	m.member(guests[2], m.room)
 	m.refuses(t, guests[3])
+	hear(t, "saved in another tab", m.together(
+		func() error { return m.SetCodeTerms(ctx, ada, CodeTerms{Uses: 3}) },
+		m.enters(guests[5], code),
+	), 0, NotFound)
 	if joins := m.count("SELECT count(*) FROM room_log WHERE room_id = ? AND op = 2 AND target = ?", m.room, guests[1]); joins != 1 {
 		t.Errorf("who joins in two tabs has joined %d times", joins)
 	}
@@ -294,6 +298,7 @@ func TestNothingIsAddedToARoomThatIsDestroyedMeanwhile(t *testing.T) { // C10
 		m.enters(eve, code),
 		func() error { return m.RotateCode(ctx, ada) },
 		func() error { return m.SetCodeTerms(ctx, ada, CodeTerms{Knock: true}) },
+		func() error { return m.SwitchCode(ctx, ada, false) },
 		func() error { return m.SetHistory(ctx, ada, HistorySinceJoin) },
 		func() error { return m.TurnEpoch(ctx, ada) },
 		func() error { return m.HandOver(ctx, ada, linus) },

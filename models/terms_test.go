@@ -23,8 +23,9 @@ func (a *archive) refused(what string, user ID, code string) {
 
 func (m *meeting) terms(t CodeTerms) {
 	m.t.Helper()
-	if err := m.SetCodeTerms(m.t.Context(), m.member(m.ada, m.room), t); err != nil {
-		m.t.Fatal(err)
+	must(m.t, m.SetCodeTerms(m.t.Context(), m.member(m.ada, m.room), t))
+	if m.view(m.ada).Terms.Off != t.Off {
+		must(m.t, m.SwitchCode(m.t.Context(), m.member(m.ada, m.room), t.Off))
 	}
 }
 
@@ -99,7 +100,7 @@ func TestOnlyTheOwnerChangesTheCode(t *testing.T) { // R61, T38
 	forged.Role = Owner // the store looks for itself
 	zoe := m.user("zoe", "Zoe Washburne")
 	for what, as := range map[string]Membership{"a member": m.member(m.grace, m.room), "a member who says she is the owner": forged, "a stranger": {Room: m.room, By: By{User: zoe}, Role: Owner}} {
-		for _, err := range []error{m.RotateCode(t.Context(), as), m.SetCodeTerms(t.Context(), as, CodeTerms{Off: true})} {
+		for _, err := range []error{m.RotateCode(t.Context(), as), m.SetCodeTerms(t.Context(), as, CodeTerms{}), m.SwitchCode(t.Context(), as, true)} {
 			if kind := KindOf(err); kind != Denied && !(as.User == zoe && kind == NotFound) {
 				t.Errorf("%s: %v", what, err)
 			}
@@ -377,8 +378,10 @@ func TestADamagedCodeTakesNoTermsAndIsMadeAnew(t *testing.T) {
 	code := m.codeOf(m.room)
 	m.tamper(1, "UPDATE rooms SET code = x'00' WHERE id = ?", m.room)
 	before := m.codeRow()
-	if err := m.SetCodeTerms(ctx, m.member(m.ada, m.room), CodeTerms{Uses: 3}); KindOf(err) != Conflict {
-		t.Errorf("terms of a damaged code: %v", err)
+	for _, err := range []error{m.SetCodeTerms(ctx, m.member(m.ada, m.room), CodeTerms{Uses: 3}), m.SwitchCode(ctx, m.member(m.ada, m.room), true), m.SwitchCode(ctx, m.member(m.ada, m.room), false)} {
+		if KindOf(err) != Conflict {
+			t.Errorf("terms of a damaged code: %v", err)
+		}
 	}
 	if now := m.codeRow(); now.n != before.n {
 		t.Errorf("the code is that of entry %d", now.n)
@@ -408,4 +411,35 @@ func TestAnOldCodeLeadsNowhereEvenBeforeTheLogWasWalked(t *testing.T) {
 	m.proofs.mu.Unlock()
 	m.refused("the old code", zoe, code)
 	m.refused("the code that it stands in for", zoe, now)
+}
+
+func TestUsesAreCountedOnWhileACodeIsOff(t *testing.T) { // R59
+	t.Parallel()
+	m := openMeeting(t)
+	code, guest := m.codeOf(m.room), func(name string) ID { return m.user(name, "A guest") }
+	m.terms(CodeTerms{Uses: 2})
+	m.join(guest("first"), m.room)
+	ada := m.member(m.ada, m.room)
+	for range 2 {
+		must(t, m.SwitchCode(ctx, ada, true))
+		must(t, m.SwitchCode(ctx, ada, false))
+		must(t, m.SwitchCode(ctx, ada, false)) // it is on
+	}
+	if v := m.view(m.ada); v.Joined != 1 || v.Terms.Uses != 2 {
+		t.Errorf("%d of %d uses", v.Joined, v.Terms.Uses)
+	}
+	m.join(guest("second"), m.room)
+	m.reopen()
+	walked(t, m.Store)
+	m.refused("a code that is used up", guest("third"), code)
+	must(t, m.SwitchCode(ctx, ada, true))
+	must(t, m.SwitchCode(ctx, ada, false))
+	m.refused("and was off since", guest("fourth"), code)
+	m.terms(CodeTerms{Uses: 2}) // counted from here
+	m.join(guest("fifth"), m.room)
+	must(t, m.RotateCode(ctx, ada)) // and from here
+	if v := m.view(m.ada); v.Joined != 0 {
+		t.Errorf("a new code was used %d times", v.Joined)
+	}
+	m.whole(t)
 }
