@@ -60,8 +60,9 @@ func TestBrowserAKnockAndItsAnswerAreLive(t *testing.T) {
 	z.until("that the code has changed", `document.querySelector("#code").textContent.includes("has changed") && !document.querySelector("#room-code")`)
 	z.click("#code a")
 	z.until("the new code", `document.querySelector("#room-code")?.textContent.length === 19`)
+	code := z.text("#room-code")
 	ada.settings(r, fields{"knock": "on", "uses": "10", "expires": "7d"})
-	o.register("eve", "Eve Moneypenny").joins(z.text("#room-code")).wantRedirect("/rooms")
+	o.register("eve", "Eve Moneypenny").joins(code).wantRedirect("/rooms")
 	for _, width := range []int64{375, 1280} {
 		a.resize(width, 900)
 		a.open(r.path("/settings"))
