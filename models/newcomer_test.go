@@ -380,3 +380,27 @@ func TestHowLongSomebodyBelongsIsNotDecidedInTheDatabase(t *testing.T) { // C14,
 		}
 	}
 }
+
+// In the first moments after a start nobody has read the log yet: it is asked itself.
+func TestWhatNewcomersSeeIsAskedOfTheLogBeforeItWasWalked(t *testing.T) { // C14, R64
+	t.Parallel()
+	for name, column := range map[string]string{
+		"without an entry": "history_n = 0",
+		"an earlier entry": "history_n = (SELECT min(n) FROM room_log WHERE room_id = rooms.id AND op = 13)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, _, _ := openLate(t)
+			for _, h := range []History{HistorySinceJoin, HistoryAll, HistorySinceJoin} {
+				m.setHistory(t, h)
+			}
+			m.reopen()
+			walked(t, m.Store)
+			m.tamper(1, "UPDATE rooms SET history = 0, "+column+" WHERE id = ?", m.room)
+			m.unread()
+			if m.member(m.grace, m.room).From == 0 {
+				t.Error("Grace sees all")
+			}
+		})
+	}
+}

@@ -391,6 +391,7 @@ func TestADamagedCodeTakesNoTermsAndIsMadeAnew(t *testing.T) {
 			t.Errorf("%q leads to %v", typed, room)
 		}
 	}
+	m.refused("a damaged code, by a member", m.grace, code)
 	must(t, m.RotateCode(ctx, m.member(m.ada, m.room)))
 	m.join(zoe, m.room)
 }
@@ -406,11 +407,16 @@ func TestAnOldCodeLeadsNowhereEvenBeforeTheLogWasWalked(t *testing.T) {
 	walked(t, m.Store)
 	now := m.codeOf(m.room)
 	m.putBack(old)
-	m.proofs.mu.Lock()
-	clear(m.proofs.rooms)
-	m.proofs.mu.Unlock()
+	m.unread()
 	m.refused("the old code", zoe, code)
 	m.refused("the code that it stands in for", zoe, now)
+}
+
+// unread makes the store as it is just after a start: nothing of any log was read.
+func (a *archive) unread() {
+	a.proofs.mu.Lock()
+	defer a.proofs.mu.Unlock()
+	clear(a.proofs.rooms)
 }
 
 func TestUsesAreCountedOnWhileACodeIsOff(t *testing.T) { // R59
