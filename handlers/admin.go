@@ -136,6 +136,9 @@ func (a *App) roomTable(c echo.Context) error {
 	for _, f := range page {
 		t.Rows = append(t.Rows, roomRow(f))
 	}
+	if !after.Room.Zero() {
+		t.First = "/admin/rooms?sort=" + t.Order
+	}
 	if !next.Room.Zero() {
 		t.Next = fmt.Sprintf("/admin/rooms?sort=%s&after=%d-%s", t.Order, next.Value, next.Room)
 	}

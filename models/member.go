@@ -146,7 +146,7 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 		chain := s.chain(m.Room)
 		latest, join := e.entry(m.Room, chain, ePrevious), j.entry(m.Room, chain, jPrevious)
 		sound := overtaken == 0 && latest.genuine && join.genuine && latest.Target == m.User && join.Target == m.User &&
-			(join.Op == OpCreate || join.Op == OpJoin) && latest.grants(m.Role)
+			latest.grants(m.Role)
 		if sound {
 			switch err := s.proofs.stands(latest, since(db)); err {
 			case nil:
@@ -158,7 +158,7 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 				continue
 			}
 		}
-		if !sound {
+		if sound = sound && s.proofs.begins(join); !sound {
 			s.fault(m.Room, latest.N, faultMember, "a membership is not what the room's log says and is ignored")
 			continue
 		}

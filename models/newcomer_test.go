@@ -337,7 +337,7 @@ func TestHowLongSomebodyBelongsIsNotDecidedInTheDatabase(t *testing.T) { // C14,
 		"her removal":                      {"UPDATE memberships SET joined_n = 8 WHERE room_id = ?1 AND user_id = ?2", "DELETE FROM room_log WHERE room_id = ?1 AND n = 9 AND ?2 <> ''"},
 		"her removal as a join":            {"UPDATE memberships SET joined_n = 8 WHERE room_id = ?1 AND user_id = ?2", "DELETE FROM room_log WHERE room_id = ?1 AND n = 9 AND ?2 <> ''", "UPDATE room_log SET op = 2 WHERE room_id = ?1 AND n = 8 AND ?2 <> ''"},
 		"an older message as a join":       {"UPDATE memberships SET joined_n = 4 WHERE room_id = ?1 AND user_id = ?2", "UPDATE room_log SET op = 2, target = ?2 WHERE room_id = ?1 AND n = 4", "DELETE FROM room_log WHERE room_id = ?1 AND n IN (5, 8, 9) AND ?2 <> ''"},
-		"a role that its entry is made to": {"UPDATE memberships SET role = 'owner' WHERE room_id = ?1 AND user_id = ?2", fmt.Sprintf("UPDATE room_log SET payload = x'%x' WHERE room_id = ?1 AND n = 10 AND ?2 <> ''", digest(string(Owner)))},
+		"a role that its entry is made to": {"UPDATE memberships SET role = 'owner' WHERE room_id = ?1 AND user_id = ?2", fmt.Sprintf("UPDATE room_log SET payload = x'%x' WHERE room_id = ?1 AND n = 11 AND ?2 <> ''", digest(string(Owner)))},
 		"an earlier role":                  {"UPDATE memberships SET role = 'member', entry_n = 9 WHERE room_id = ?1 AND user_id = ?2"},
 	} {
 		for _, running := range []bool{true, false} {
@@ -345,8 +345,9 @@ func TestHowLongSomebodyBelongsIsNotDecidedInTheDatabase(t *testing.T) { // C14,
 				t.Parallel()
 				m, old, young := openLate(t)
 				m.setHistory(t, HistorySinceJoin)
-				must(t, m.Expel(ctx, m.member(m.ada, m.room), m.grace))
-				m.join(m.grace, m.room) // entry 9
+				must(t, m.Expel(ctx, m.member(m.ada, m.room), m.grace))               // entry 8
+				m.join(m.grace, m.room)                                               // entry 9
+				m.say(m.ada, m.room, "So that the next entry follows one that stays") // 10
 				must(t, m.SetRole(ctx, m.member(m.ada, m.room), m.grace, Moderator))
 				m.say(m.ada, m.room, "The end of the log is another matter")
 				if !running {
@@ -360,20 +361,20 @@ func TestHowLongSomebodyBelongsIsNotDecidedInTheDatabase(t *testing.T) { // C14,
 				if !running {
 					m.open()
 				}
-				for range 2 {
+				if !running {
+					walked(t, m.Store)
+				}
+				for range 2 { // the second time as it is remembered
 					grace, err := m.Member(ctx, By{User: m.grace}, m.room.String())
 					if KindOf(err) == NotFound {
 						grace = Membership{Room: m.room, By: By{User: m.grace}}
-					} else if err != nil || grace.From < 9 || grace.Role == Owner {
+					} else if err != nil || grace.From < 9 && running || grace.Role == Owner { // after a start, what is before a hole is shown to nobody
 						t.Errorf("she is %s and sees what came from %d on: %v", grace.Role, grace.From, err)
 					}
 					for _, n := range []uint64{old, young} {
-						if _, err := m.Message(ctx, grace, n); KindOf(err) != NotFound {
-							t.Errorf("message %d: %v", n, err)
+						if l, err := m.Message(ctx, grace, n); KindOf(err) != NotFound && !l.Damaged {
+							t.Errorf("message %d: %+v, %v", n, l, err)
 						}
-					}
-					if !running {
-						walked(t, m.Store)
 					}
 				}
 			})
