@@ -85,14 +85,19 @@ func (s *Store) HandOver(ctx context.Context, m Membership, user ID) error {
 		if !able {
 			return conflict("The account of this member is disabled. Hand the room over to somebody who can log in.")
 		}
-		if err := c.setRole(m, user, Owner); err != nil {
+		if err := c.own(m, user); err != nil {
 			return err
 		}
-		if err := c.setRole(m, m.User, Moderator); err != nil {
-			return err
-		}
-		return c.audit(m.By, "room.own", fmt.Sprintf("%s %s", m.Room, user))
+		return c.setRole(m, m.User, Moderator)
 	})
+}
+
+// own makes somebody the owner of the room that the other one gives up.
+func (c *change) own(from Membership, user ID) error {
+	if err := c.setRole(from, user, Owner); err != nil {
+		return err
+	}
+	return c.audit(from.By, "room.own", fmt.Sprintf("%s %s", from.Room, user))
 }
 
 // Expel ends somebody's membership against his will. He can come back with the room's code.

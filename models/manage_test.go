@@ -379,6 +379,9 @@ func TestTheOwnerOfARoomIsSomebodyWhoCanLogIn(t *testing.T) { // R63
 	if now := m.roles(t, m.grace); now != "grace owner" { // she may come back
 		t.Errorf("the room has %s", now)
 	}
+	if found := events(t, m.Store, "room.own"); !slices.Equal(found, []string{fmt.Sprintf("room.own %s %s", m.room, linus), fmt.Sprintf("room.own %s %s", m.room, m.grace)}) { // R74
+		t.Errorf("the audit log says %v", found)
+	}
 	m.whole(t)
 }
 

@@ -287,12 +287,10 @@ func (s *Store) Leave(ctx context.Context, m Membership) error {
 		if err := c.endMembership(&Entry{Room: m.Room, Op: OpLeave, Target: m.User, Actor: m.User}); err != nil {
 			return err
 		}
-		if now.Role == Owner {
-			if err := c.passOwnership(m); err != nil {
-				return err
-			}
+		if err := c.audit(m.By, auditLeave, m.Room.String()); err != nil || now.Role != Owner {
+			return err
 		}
-		return c.audit(m.By, auditLeave, m.Room.String())
+		return c.passOwnership(m)
 	})
 }
 
@@ -334,5 +332,5 @@ func (c *change) passOwnership(from Membership) error {
 			break
 		}
 	}
-	return c.setRole(from, heir, Owner)
+	return c.own(from, heir)
 }
