@@ -188,6 +188,11 @@ func TestTheTermsOfACodeAreSaidInWords(t *testing.T) {
 	zoe := o.register("zoe", "Zoe Washburne")
 	zoe.joins(r.code).want(404)
 	grace.get(r.path("")).contains("has expired")
+	for _, option := range elements(ada.get(r.path("/settings")).id("expires"), func(n *html.Node) bool { return n.Data == "option" }) {
+		if chosen := strings.Contains(fmt.Sprint(option.Attr), "selected"); attr(option, "value") == "keep" || chosen != (attr(option, "value") == "never") {
+			t.Errorf("a time that is over offers %v", option.Attr)
+		}
+	}
 	ada.post(r.path("/code/off"), nil).want(303)
 	ada.post(r.path("/code/on"), nil).want(303)
 	zoe.joins(r.code).wantRedirect(r.path(""))

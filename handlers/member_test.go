@@ -263,11 +263,15 @@ func TestWhoWaitsIsTheNewOwnersBusiness(t *testing.T) { // R60, R61
 	ada.settings(r, fields{"knock": "on"})
 	zoe.joins(r.code).wantRedirect("/rooms")
 	ada.confirm(r.path("/members")).wantRedirect(r.path("/members"))
+	adasSleeping := seenIn(ada.get(r.path("")))
 	adas, graces, others := ada.stream(seenIn(ada.get(r.path("")).contains("Zoe"))), grace.stream(seenIn(grace.get(r.path("")))), linus.stream(seenIn(linus.get(r.path(""))))
 	ada.post(r.member("grace", "own"), nil).wantRedirect(r.path("/members"))
 	door := r.path("/settings")
 	adas.next("no knock and no settings any more", func(e event) bool {
 		return strings.Contains(e.data, "#knocks") && strings.Contains(e.data, "#owning") && !strings.Contains(e.data, "Zoe") && !strings.Contains(e.data, door)
+	})
+	ada.stream(adasSleeping).next("the same, on a page that slept", func(e event) bool {
+		return strings.Contains(e.data, "#owning") && !strings.Contains(e.data, "Zoe") && !strings.Contains(e.data, door)
 	})
 	graces.next("who waits, and the way to the settings", func(e event) bool {
 		return strings.Contains(e.data, "#knocks") && strings.Contains(e.data, "Zoe Washburne") && strings.Contains(e.data, "You own this room now.") && strings.Contains(e.data, door)
@@ -301,6 +305,46 @@ func TestWhoWaitsIsTheNewOwnersBusiness(t *testing.T) { // R60, R61
 			return len(e.bodies()) == 1 && e.bodies()[0] == "To "+what
 		})
 	}
+}
+
+// A page is told what it shows and does not show yet, and a program that shows none of it nothing.
+func TestNothingIsSaidTwiceOfWhoWaits(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t, quick)
+	ada, zoe := o.register("ada", "Ada Lovelace"), o.register("zoe", "Zoe Washburne")
+	r := ada.createRoom("Engine room")
+	ada.settings(r, fields{"knock": "on"})
+	zoe.joins(r.code).wantRedirect("/rooms")
+	page, program, list := ada.stream(seenIn(ada.get(r.path("")).contains("Zoe"))), ada.listen(r), zoe.stream(seenIn(zoe.get("/rooms")))
+	ada.say(r, "All of them listen")
+	page.message("All of them listen")
+	program.next("the message", func(e event) bool {
+		if strings.Contains(e.data, "#knock") {
+			t.Errorf("a program was told: %s", e.data)
+		}
+		return slices.Equal(e.bodies(), []string{"All of them listen"})
+	})
+	list.next("what is unread", func(e event) bool { return e.data != "" })
+	for _, p := range []*person{ada, zoe} {
+		o.hub.Knock(o.account(p.username).ID) // that something may be new, which it is not
+	}
+	ada.say(r, "Nothing was new")
+	for what, l := range map[string]*listener{"the page": page, "a program": program} {
+		l.next("the message", func(e event) bool {
+			if strings.Contains(e.data, "#knock") || strings.Contains(e.data, "#owning") {
+				t.Errorf("%s was told: %s", what, e.data)
+			}
+			return slices.Equal(e.bodies(), []string{"Nothing was new"})
+		})
+	}
+	ada.post(r.path("/knocks/zoe/decline"), nil).want(http.StatusSeeOther)
+	page.next("that nobody waits", func(e event) bool { return strings.Contains(e.data, "#knocks") && !strings.Contains(e.data, "Zoe") })
+	list.next("that she waits nowhere", func(e event) bool {
+		if strings.Contains(e.data, "A room where you knocked") {
+			t.Errorf("the list was told: %s", e.data)
+		}
+		return strings.Contains(e.data, "#your-rooms")
+	})
 }
 
 func (p *person) setHistory(r room, history string) {
