@@ -69,6 +69,33 @@ func (a *archive) commits() int {
 	return count
 }
 
+// The server turns a panic in a request into an error, and must go on for everybody else.
+func TestAnActThatPanicsLeavesNothingAndStopsNobody(t *testing.T) {
+	t.Parallel()
+	m := openMeeting(t)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		m.act(t.Context(), func(t *act) error {
+			t.audit(Audit{Event: "test.panic"})
+			panic("a mistake")
+		})
+	}()
+	said := make(chan uint64, 1)
+	go func() { said <- m.say(m.ada, m.room, "Still here?") }()
+	select {
+	case <-said:
+	case <-time.After(5 * time.Second):
+		t.Fatal("nobody can write any more")
+	}
+	if found := events(t, m.Store, "test.panic"); len(found) > 0 {
+		t.Errorf("of the act remains %v", found)
+	}
+}
+
 func TestManyPostersShareOneTransaction(t *testing.T) {
 	t.Parallel()
 	m := openMeeting(t)
