@@ -25,13 +25,11 @@ func (s *Store) Rename(ctx context.Context, by By, fullName string) error {
 // tellRooms sends the lists of members anew, after the commit, to all who have a room of the
 // person's open.
 func (t *act) tellRooms(user ID) error {
-	rooms, err := blobs(t.ctx, t.db.Statement.ConnPool, "SELECT room_id FROM memberships WHERE user_id = ?", user)
+	rooms, err := column[ID](t.ctx, t.db.Statement.ConnPool, "SELECT room_id FROM memberships WHERE user_id = ?", user)
 	if err != nil {
 		return err
 	}
-	for _, raw := range rooms {
-		var room ID
-		copy(room[:], raw)
+	for _, room := range rooms {
 		t.after = append(t.after, func() {
 			t.s.o.Hub.Publish(&feed.Event{Topic: room, Kind: feed.KindMembers, Entry: &Entry{Room: room}})
 		})

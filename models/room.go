@@ -141,22 +141,13 @@ func (s *Store) Rooms(ctx context.Context, user ID) ([]Card, error) {
 
 // RoomIDs names the rooms that the user seems to be a member of: a hint what to listen to, without
 // the proof that Rooms asks for.
-func (s *Store) RoomIDs(ctx context.Context, user ID) ([]feed.ID, error) {
-	var rooms []feed.ID
-	err := s.reading(ctx, func(h *handle) error {
-		rows, err := h.QueryContext(ctx, "SELECT room_id FROM memberships WHERE user_id = ?", user)
-		if err != nil {
-			return err
+func (s *Store) RoomIDs(ctx context.Context, user ID) (rooms []feed.ID, err error) {
+	err = s.reading(ctx, func(h *handle) error {
+		found, err := column[ID](ctx, h, "SELECT room_id FROM memberships WHERE user_id = ?", user)
+		for _, room := range found {
+			rooms = append(rooms, room)
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var id ID
-			if err := rows.Scan(&id); err != nil {
-				return err
-			}
-			rooms = append(rooms, id)
-		}
-		return rows.Err()
+		return err
 	})
 	return rooms, err
 }
