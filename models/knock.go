@@ -97,11 +97,11 @@ func (c *change) knock(by By, room ID, code roomCode) error {
 	return c.audit(by, eventKnock, room.String())
 }
 
-// tellKnock tells the pages of the room's owner, and those of somebody who knocked, to look again
-// after the commit.
-func (c *change) tellKnock(room, user ID) error {
+// tellKnock tells the pages of the room's owner, and those of people who knocked, to look again after
+// the commit.
+func (c *change) tellKnock(room ID, users ...ID) error {
 	owners, err := column[ID](c.ctx, c.db, "SELECT user_id FROM memberships WHERE room_id = ? AND role = ?", room, Owner)
-	for _, id := range append(owners, user) {
+	for _, id := range append(owners, users...) {
 		c.after = append(c.after, func() { c.s.o.Hub.Knock(id) })
 	}
 	return err
@@ -113,10 +113,8 @@ func (c *change) dropKnocks(room ID) error {
 	if err != nil || len(users) == 0 {
 		return err
 	}
-	for _, user := range users {
-		if err := c.tellKnock(room, user); err != nil {
-			return err
-		}
+	if err := c.tellKnock(room, users...); err != nil {
+		return err
 	}
 	return c.exec("DELETE FROM knocks WHERE room_id = ?", room)
 }

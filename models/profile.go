@@ -7,7 +7,8 @@ import (
 	"conclave/models/feed"
 )
 
-// What a person changes about the own profile. The user name stays: others know the person by it.
+// What a person changes about the own profile, and about being seen to write. The user name stays: others
+// know the person by it.
 
 // Rename gives the doer another full name, which the pages of the person's rooms are told. It is
 // Invalid when it is none.
@@ -60,7 +61,12 @@ func (s *Store) ChangeEmail(ctx context.Context, by By, email string) error {
 	})
 }
 
-var errEmailTaken = &Error{Kind: Invalid, Field: "email", Msg: "There is already an account with this email address."}
+// ShowTyping says whether others are told while the user is writing.
+func (s *Store) ShowTyping(ctx context.Context, user ID, show bool) error {
+	return s.write.WithContext(ctx).Exec("UPDATE users SET shows_typing = ? WHERE id = ?", show, user).Error
+}
+
+var errEmailTaken = invalid("email", "There is already an account with this email address.")
 
 // former is the name of somebody who has deleted the account. The user name is one that nobody
 // can register, and tells two such people apart.

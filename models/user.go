@@ -138,7 +138,7 @@ func (s *Store) Enrol(ctx context.Context, by By, secret, code string) (left int
 	}
 	step, ok := matchStep(raw, spaceless(code), s.o.Now(), 0)
 	if !ok {
-		return 0, invalid("code", "This code does not fit. Check that the time of your phone is right and type the newest code.")
+		return 0, errWrongCode
 	}
 	err = s.operate(ctx, by, user, "totp", func(t *act, a *account) error {
 		a.row.TOTP, a.row.TOTPLastStep = s.service.SealTOTP(user, raw), step

@@ -343,7 +343,12 @@ func TestNoBannedAttributeIsSent_T36(t *testing.T) {
 			if title, _ := attr(n, "title"); n.Data == "title" && strings.HasSuffix(name, "Partial") {
 				t.Errorf("%s: a fragment with a title %q", name, title)
 			}
+			given := map[string]bool{}
 			for _, a := range n.Attr {
+				if given[a.Key] {
+					t.Errorf("%s: <%s> has %s twice", name, n.Data, a.Key)
+				}
+				given[a.Key] = true
 				bad := strings.HasPrefix(a.Key, "on") || strings.HasPrefix(a.Key, "hx-on") || a.Key == "style" || a.Key == "srcdoc" ||
 					a.Key == "formaction" || a.Key == "xlink:href" || a.Key == "hx-boost" || a.Key == "hx-trigger" && strings.Contains(a.Val, "[") ||
 					regexp.MustCompile(`(?i)^\s*(js|javascript):`).MatchString(a.Val)
