@@ -54,7 +54,9 @@ customElements.define("message-actions", class extends HTMLElement {
 	connectedCallback() {
 		const box = this.querySelector("textarea");
 		box?.addEventListener("keydown", (event) => key(event) && box.form.requestSubmit());
-		box?.setSelectionRange(box.value.length, box.value.length);
+		const end = () => box?.setSelectionRange(box.value.length, box.value.length);
+		box?.addEventListener("focus", end, { once: true }); // Safari forgets what was set while the dialog was closed
+		end();
 		if (this.querySelector(".problem")) box?.focus();
 		this.addEventListener("htmx:finally:request", (event) => this.answered(event.detail.ctx.response));
 	}
