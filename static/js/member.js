@@ -33,6 +33,18 @@ function rename() {
 	}
 }
 
+// keep lets the list stay as high as it is, whoever joins or leaves, so that nothing moves below it; what is more scrolls.
+function keep() {
+	members.style.blockSize = "";
+	if (members.offsetHeight) members.style.blockSize = members.offsetHeight + "px";
+	reach();
+}
+
+function reach() {
+	if (members.scrollHeight > members.clientHeight) members.tabIndex = 0;
+	else members.removeAttribute("tabindex");
+}
+
 function say(kind) {
 	const people = [...told.querySelectorAll(`[data-${kind}]`)].filter((one) => one.dataset[kind] !== me);
 	if (!people.length) return;
@@ -56,5 +68,7 @@ function hear() {
 if (told) {
 	new MutationObserver(hear).observe(told, { childList: true });
 	if (told.firstElementChild) hear(); // the feed was quicker than this script
-	new MutationObserver(() => { mark(); rename(); }).observe(members, { childList: true });
+	new MutationObserver(() => (mark(), rename(), reach())).observe(members, { childList: true });
+	document.getElementById("panel").addEventListener("toggle", keep); // the sheet of a phone
+	keep();
 }
