@@ -54,7 +54,7 @@ func TestANewNameShowsAtOnceInTheRooms(t *testing.T) {
 			}
 		}
 	}
-	ada.get("/account").want(200).contains("Your rooms show the new name.")
+	ada.get("/account").want(200).contains("Your rooms show the new one.")
 
 	for _, bad := range []string{"", " ", strings.Repeat("x", 65), "Ada\u202eLovelace"} {
 		a := ada.post("/account", fields{"full_name": bad}).want(422)
