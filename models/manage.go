@@ -11,7 +11,7 @@ import (
 	"conclave/models/cipher"
 )
 
-// What the owner of a room does about its members (SECURITY.md R61, R63). Each is Denied for anybody
+// What the owner of a room does about its members. Each is Denied for anybody
 // else, and NotFound where there is no such member. The owner does nothing of it to himself: he leaves,
 // or hands the room over.
 
@@ -89,12 +89,12 @@ func (s *Store) HandOver(ctx context.Context, m Membership, user ID) error {
 
 // Expel ends somebody's membership against his will. He can come back with the room's code.
 func (s *Store) Expel(ctx context.Context, m Membership, user ID) error {
-	return s.manage(ctx, m, user, func(c *change, _ Membership) error { return c.expel(m, user, OpRemove, auditRemove) })
+	return s.manage(ctx, m, user, func(c *change, _ Membership) error { return c.expel(m, user, OpRemove, eventRemove) })
 }
 
 // Ban does the same, and no code that was made before lets him in again.
 func (s *Store) Ban(ctx context.Context, m Membership, user ID) error {
-	return s.manage(ctx, m, user, func(c *change, _ Membership) error { return c.expel(m, user, OpBan, auditBan) })
+	return s.manage(ctx, m, user, func(c *change, _ Membership) error { return c.expel(m, user, OpBan, eventBan) })
 }
 
 func (c *change) expel(m Membership, user ID, op Op, event string) error {
