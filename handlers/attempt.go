@@ -61,12 +61,11 @@ func (a *App) liftWait(c echo.Context) error {
 		return err
 	}
 	err = a.o.Store.Lift(c.Request().Context(), by(c), user)
-	if fault, ok := faults(err); ok && err != nil {
+	if fault, ok := faults(err); ok {
 		return a.showAttempts(c, status(err), fault[""])
 	}
 	if err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, views.AttemptsLiftedNotice)
-	return seeOther(c, "/admin/attempts")
+	return a.noted(c, views.AttemptsLiftedNotice, "/admin/attempts")
 }

@@ -72,8 +72,7 @@ func (s *Store) Lift(ctx context.Context, by By, user ID) error {
 	})
 }
 
-// Source is an address, or the /64 of IPv6 addresses that one household gets, and how many refused
-// sign-ins came from there.
+// Source is from where refused sign-ins came (Household), and how many.
 type Source struct {
 	Address string
 	Refused int
@@ -91,7 +90,7 @@ func (s *Store) Sources(ctx context.Context, events []AuditEntry, most int) ([]S
 		if e.Damaged != "" || !refusal(e.Event) {
 			continue
 		}
-		address := household(e.Address)
+		address := Household(e.Address)
 		i := slices.IndexFunc(list, func(s Source) bool { return s.Address == address })
 		if i < 0 {
 			i = len(list)
@@ -124,7 +123,8 @@ func (s *Store) limited(ctx context.Context, address string) (limited bool, err 
 	return limited, err
 }
 
-func household(address string) string {
+// Household is an address, or the /64 of an IPv6 one, which is what one household gets.
+func Household(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil || ip.Unmap().Is4() {
 		return plainAddress(address)
