@@ -82,10 +82,10 @@ type Audit struct {
 // Events of rooms that say something about a room's log, if that has a hole. The object is the room; of
 // a removal and a ban also the member.
 const (
-	eventLeave   = "room.leave"
-	eventRemove  = "room.remove"
-	eventBan     = "room.ban"
-	eventHistory = "room.history"
+	auditLeave   = "room.leave"
+	auditRemove  = "room.remove"
+	auditBan     = "room.ban"
+	auditHistory = "room.history"
 )
 
 // audit is an event of this doer's.

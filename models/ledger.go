@@ -200,10 +200,10 @@ func (s *Store) readLedger(ctx context.Context) (map[ID]told, error) {
 // departure reads whose membership of which room an event has ended.
 func (e Audit) departure() (room, user ID, ok bool) {
 	switch e.Event {
-	case eventLeave:
+	case auditLeave:
 		room, err := ParseID(e.Object)
 		return room, e.Actor, err == nil
-	case eventRemove, eventBan:
+	case auditRemove, auditBan:
 		name, member, _ := strings.Cut(e.Object, " ")
 		room, err := ParseID(name)
 		user, memberErr := ParseID(member)
@@ -214,7 +214,7 @@ func (e Audit) departure() (room, user ID, ok bool) {
 
 // ofHistory reads of which room an event has said what newcomers see.
 func (e Audit) ofHistory() (room ID, ok bool) {
-	if e.Event != eventHistory {
+	if e.Event != auditHistory {
 		return ID{}, false
 	}
 	name, _, _ := strings.Cut(e.Object, " ")

@@ -88,12 +88,12 @@ func (s *Store) HandOver(ctx context.Context, m Membership, user ID) error {
 
 // Expel ends somebody's membership against his will. He can come back with the room's code.
 func (s *Store) Expel(ctx context.Context, m Membership, user ID) error {
-	return s.manage(ctx, m, user, func(c *change, _ Membership) error { return c.expel(m, user, OpRemove, eventRemove) })
+	return s.manage(ctx, m, user, func(c *change, _ Membership) error { return c.expel(m, user, OpRemove, auditRemove) })
 }
 
 // Ban does the same, and no code that was made before lets him in again.
 func (s *Store) Ban(ctx context.Context, m Membership, user ID) error {
-	return s.manage(ctx, m, user, func(c *change, _ Membership) error { return c.expel(m, user, OpBan, eventBan) })
+	return s.manage(ctx, m, user, func(c *change, _ Membership) error { return c.expel(m, user, OpBan, auditBan) })
 }
 
 func (c *change) expel(m Membership, user ID, op Op, event string) error {

@@ -285,7 +285,7 @@ func (s *Store) Leave(ctx context.Context, m Membership) error {
 				return err
 			}
 		}
-		return c.audit(m.By, eventLeave, m.Room.String())
+		return c.audit(m.By, auditLeave, m.Room.String())
 	})
 }
 

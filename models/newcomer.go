@@ -56,7 +56,7 @@ func (s *Store) SetHistory(ctx context.Context, m Membership, h History) error {
 			return err
 		}
 		c.after = append(c.after, func() { s.o.Hub.ReleaseTopic(m.Room) })
-		return c.audit(m.By, eventHistory, fmt.Sprintf("%s %s", m.Room, h))
+		return c.audit(m.By, auditHistory, fmt.Sprintf("%s %s", m.Room, h))
 	})
 }
 

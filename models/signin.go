@@ -43,8 +43,8 @@ var (
 // Authenticate checks the user name, the password and a second factor, all together: whichever is
 // wrong, the answer is the same, after the same work. The second factor is a current code of the
 // authenticator, a passkey's signature, or a recovery code, which is used up and reported, because
-// it is good for a new enrolment only. Where too many have failed it is Limited, and nothing is checked;
-// Busy when too many are at it.
+// it is good for a new enrolment only. Where too many have failed it is Limited, and nothing is checked; Busy when too
+// many are at it.
 func (s *Store) Authenticate(ctx context.Context, by By, in SignIn) (Arrival, error) {
 	in.Username = strings.ToLower(strings.TrimSpace(in.Username))
 	y, err := s.admit(ctx, by, in)
