@@ -122,21 +122,20 @@ func (s *Store) indices(id ID, p sealedProfile) (username, email []byte) {
 	return s.service.Index("username", p.Username), s.service.Index("email", strings.ToLower(p.Email))
 }
 
-// readAccount reads and opens the account of somebody who is signed in: SignedOut when there is none,
-// else as openAccount.
-func (s *Store) readAccount(ctx context.Context, db gorm.ConnPool, user ID) (account, error) {
+// readAccount reads and opens what signs a person in, like openAccount; absent is the error of there being
+// nobody of that id.
+func (s *Store) readAccount(ctx context.Context, db gorm.ConnPool, user ID, absent *Error) (account, error) {
 	var username, email, profile, password, secret blob
-	var revision, step, disabled number
-	err := noRow(db.QueryRowContext(ctx, "SELECT username_index, email_index, profile, revision, password, totp, totp_last_step, disabled_ms FROM users WHERE id = ?", user).
-		Scan(&username, &email, &profile, &revision, &password, &secret, &step, &disabled), errSignedOut)
-	row := userRow{ID: user, UsernameIndex: username, EmailIndex: email, Profile: profile, Password: password, TOTP: secret, TOTPLastStep: int64(step)}
-	if err == nil && !revision.within(math.MaxUint32) {
-		err = cipher.ErrAuth
-	}
+	var revision, disabled number
+	err := noRow(db.QueryRowContext(ctx, "SELECT username_index, email_index, profile, revision, password, totp, disabled_ms FROM users WHERE id = ?", user).
+		Scan(&username, &email, &profile, &revision, &password, &secret, &disabled), absent)
 	if err != nil {
-		return account{row: row}, err
+		return account{}, err
 	}
-	row.Revision = uint32(revision)
+	if !revision.within(math.MaxUint32) {
+		return account{}, cipher.ErrAuth
+	}
+	row := userRow{ID: user, UsernameIndex: username, EmailIndex: email, Profile: profile, Revision: uint32(revision), Password: password, TOTP: secret}
 	if disabled != noNumber {
 		row.DisabledMS = (*int64)(&disabled)
 	}

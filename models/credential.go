@@ -54,7 +54,7 @@ func (s *Store) NewRecoveryCodes(ctx context.Context, by By) (codes []string, er
 func (s *Store) RecoveryCodesLeft(ctx context.Context, user ID) (left int, err error) {
 	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
 		left = 0
-		a, err := s.readAccount(ctx, db, user)
+		a, err := s.readAccount(ctx, db, user, errSignedOut)
 		if errors.Is(err, cipher.ErrAuth) {
 			return nil
 		}

@@ -66,10 +66,10 @@ func (s *Store) Passkeys(ctx context.Context, user ID) (list []Passkey, whole bo
 }
 
 // passkeys reads an account and the passkeys that it vouches for, at one moment. It is NotFound
-// for an account that somebody has changed from outside.
+// for an account that is gone or that somebody has changed from outside.
 func (s *Store) passkeys(ctx context.Context, user ID) (who sealedProfile, keys []passkey, whole bool, err error) {
 	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
-		a, err := s.readAccount(ctx, db, user)
+		a, err := s.readAccount(ctx, db, user, errNotFound)
 		if err != nil {
 			return err
 		}

@@ -87,8 +87,8 @@ func (s *Store) resettable(ctx context.Context, db gorm.ConnPool, text string) (
 	if err != nil {
 		return found, account{}, err
 	}
-	a, err := s.readAccount(ctx, db, found.user)
-	if errors.Is(err, cipher.ErrAuth) || KindOf(err) == SignedOut {
+	a, err := s.readAccount(ctx, db, found.user, errBadReset)
+	if errors.Is(err, cipher.ErrAuth) {
 		return found, a, errBadReset
 	}
 	if err != nil {

@@ -113,7 +113,7 @@ func (s *Store) verifyUsers(ctx context.Context, r *Report) error {
 // wholeAccount checks one account, all of it read at one moment.
 func (s *Store) wholeAccount(ctx context.Context, id ID) (whole bool, err error) {
 	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
-		a, err := s.readAccount(ctx, db, id)
+		a, err := s.readAccount(ctx, db, id, errNotFound)
 		if err != nil && !errors.Is(err, cipher.ErrAuth) {
 			return err
 		}
