@@ -93,7 +93,7 @@ func New(o Options) *App {
 	member.post(passkeysRoute, a.sudo(passkeysRoute, a.addPasskey))
 	member.post(passkeysRoute+"/new", a.sudo(passkeysRoute, a.offerPasskey))
 	member.post(passkeysRoute+"/:passkey/remove", a.sudo(passkeysRoute, a.removePasskey))
-	member.get("/feed", a.ownFeed)
+	member.get(ownFeedRoute, a.ownFeed)
 	member.get("/rooms", a.roomsPage)
 	member.post("/rooms", a.createRoom)
 	member.post("/rooms/join", a.joinRoom)

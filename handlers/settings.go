@@ -126,8 +126,7 @@ func (a *App) changeCode(c echo.Context, change func() error) error {
 
 // settled leads back to the settings, with a sentence.
 func (a *App) settled(c echo.Context, notice string) error {
-	a.sessions.Put(c.Request().Context(), keyNotice, notice)
-	return seeOther(c, "/rooms/"+membership(c).Room.String()+"/settings")
+	return a.noted(c, notice, "/rooms/"+membership(c).Room.String()+"/settings")
 }
 
 // turnEpoch gives the room a new key.
@@ -146,6 +145,5 @@ func (a *App) destroyRoom(c echo.Context) error {
 	if err := a.o.Store.Destroy(c.Request().Context(), membership(c)); err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, views.SettingsDestroyedNotice)
-	return seeOther(c, "/rooms")
+	return a.noted(c, views.SettingsDestroyedNotice, "/rooms")
 }

@@ -330,7 +330,7 @@ func TestAHarmedRoomSaysSoAndAReadOnlyOneTakesNothing(t *testing.T) {
 	}
 }
 
-// The list of SECURITY.md R41 over what is sent.
+// What no page may hold, over what is sent.
 func TestNoBannedAttributeIsSent_T36(t *testing.T) {
 	for name, c := range everything("tame") {
 		for _, n := range parse(t, render(t, c)) {
@@ -374,7 +374,7 @@ func TestNoAttributeIsGivenTwice(t *testing.T) {
 	}
 }
 
-// The list of what is banned over the sources, for what a rendering may not reach.
+// The same over the sources, for what a rendering may not reach.
 func TestNoBannedWordIsWritten_T36(t *testing.T) {
 	banned := regexp.MustCompile(`hx-on|\son[a-z]+=|hx-trigger="[^"]*\[|"(js|javascript):|style=|<style|templ\.Raw|templ\.SafeURL|templ\.JSFuncCall|(?m:^css )|(?m:^script )|\.\.\. *}|formaction|srcdoc|xlink:href|hx-boost|(?i)end-to-end`)
 	spread := "{ children... }"
@@ -430,7 +430,7 @@ func TestPasswordsAreNeverSentBackAndIDsAreOnlyOnce(t *testing.T) {
 	}
 }
 
-// What others rely on (CONTRACT.md).
+// What others rely on.
 func TestTheContractOfPages(t *testing.T) {
 	want := map[string][]string{
 		"RegisterPage":          {`name="username"`, `name="full_name"`, `name="email"`, `name="password"`, `name="token"`, `autocomplete="new-password"`},
