@@ -206,7 +206,10 @@ func TestBrowserNothingMovesByItself(t *testing.T) {
 	}
 
 	// The list of rooms, with news of rooms.
-	b.late("/rooms", "true")
+	b.late("/rooms", `window.before = document.querySelector(".room-people").clientWidth`) // whether names wrap must not hang on how a time is written
+	if now := read[bool](b, `document.querySelector(".room-people").clientWidth === window.before`); !now {
+		b.t.Error("the names of a room have less or more space once its time is written")
+	}
 	b.until("the feed of the page", `document.body.dataset.line === "up"`)
 	o.posts(grace, r, "one", "two")
 	b.counts(r, "2")

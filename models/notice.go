@@ -3,11 +3,8 @@ package models
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -69,23 +66,8 @@ func (s *Store) NoteCertificate(ctx context.Context, certificate, key string, ow
 // changed nothing. Where none runs nothing is written down: whoever can read the files there needs
 // no command for it.
 func Tell(o Options, event string) error {
-	conn, err := net.Dial("unix", filepath.Join(o.Dir, controlName))
-	if err != nil {
-		return nil
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if err := json.NewEncoder(conn).Encode(request{commandTell, event}); err != nil {
-		return err
-	}
-	var r reply
-	if err := json.NewDecoder(conn).Decode(&r); err != nil {
-		return fmt.Errorf("the server ended while it was told: %w", err)
-	}
-	if r.Error != "" {
-		return errors.New(r.Error)
-	}
-	return nil
+	_, _, err := talk(o.Dir, request{commandTell, event}, 10*time.Second)
+	return err
 }
 
 // told writes down what a command has told.

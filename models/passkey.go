@@ -69,13 +69,7 @@ func (s *Store) Passkeys(ctx context.Context, user ID) (list []Passkey, whole bo
 // for an account that is gone or that somebody has changed from outside.
 func (s *Store) passkeys(ctx context.Context, user ID) (who sealedProfile, keys []passkey, whole bool, err error) {
 	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
-		row := userRow{ID: user}
-		err := noRow(db.QueryRowContext(ctx, "SELECT profile, revision, password, totp FROM users WHERE id = ?", user).
-			Scan(&row.Profile, &row.Revision, &row.Password, &row.TOTP), errNotFound)
-		if err != nil {
-			return err
-		}
-		a, err := s.openAccount(ctx, db, row)
+		a, err := s.readAccount(ctx, db, user, errNotFound)
 		if err != nil {
 			return err
 		}

@@ -173,7 +173,7 @@ func (s *Store) auditNumbers(ctx context.Context, db gorm.ConnPool, f AuditFilte
 	}
 	from, to := int64(above), int64(below)
 	if len(f.Events) == 0 && f.Person.Zero() {
-		return numbers(ctx, db, "SELECT n FROM audit_log WHERE n > ? AND n < ? ORDER BY n DESC LIMIT ?", from, to, most)
+		return column[uint64](ctx, db, "SELECT n FROM audit_log WHERE n > ? AND n < ? ORDER BY n DESC LIMIT ?", from, to, most)
 	}
 	events, err := auditEvents(ctx, db, f.Events)
 	if err != nil {
@@ -183,9 +183,9 @@ func (s *Store) auditNumbers(ctx context.Context, db gorm.ConnPool, f AuditFilte
 	for _, event := range events {
 		var more []uint64
 		if f.Person.Zero() {
-			more, err = numbers(ctx, db, "SELECT n FROM audit_log INDEXED BY audit_log_event WHERE event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?", event, from, to, most)
+			more, err = column[uint64](ctx, db, "SELECT n FROM audit_log INDEXED BY audit_log_event WHERE event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?", event, from, to, most)
 		} else {
-			more, err = numbers(ctx, db, "SELECT n FROM audit_log INDEXED BY audit_log_actor WHERE actor = ? AND event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?", f.Person, event, from, to, most)
+			more, err = column[uint64](ctx, db, "SELECT n FROM audit_log INDEXED BY audit_log_actor WHERE actor = ? AND event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?", f.Person, event, from, to, most)
 		}
 		if err != nil {
 			return nil, err
@@ -267,22 +267,6 @@ func auditAbout(ctx context.Context, db gorm.ConnPool, person ID, above, below i
 			return nil, err
 		}
 		found = append(found, aboutEvent{uint64(n), event})
-	}
-	return found, rows.Err()
-}
-
-func numbers(ctx context.Context, db gorm.ConnPool, query string, args ...any) (found []uint64, err error) {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var n number
-		if err := rows.Scan(&n); err != nil {
-			return nil, err
-		}
-		found = append(found, uint64(n))
 	}
 	return found, rows.Err()
 }

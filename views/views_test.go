@@ -355,7 +355,26 @@ func TestNoBannedAttributeIsSent_T36(t *testing.T) {
 	}
 }
 
-// The same over the sources, for what a rendering may not reach.
+// A browser takes the first and says nothing, and so do the readers of HTML.
+func TestNoAttributeIsGivenTwice(t *testing.T) {
+	for name, c := range everything("tame") {
+		tokens := html.NewTokenizer(strings.NewReader(render(t, c)))
+		for kind := tokens.Next(); kind != html.ErrorToken; kind = tokens.Next() {
+			tag, given := string(tokens.Raw()), map[string]bool{}
+			if kind != html.StartTagToken && kind != html.SelfClosingTagToken {
+				continue
+			}
+			for _, word := range strings.Fields(regexp.MustCompile(`"[^"]*"`).ReplaceAllString(tag, "")) {
+				if given[word] {
+					t.Errorf("%s: %s twice in %s", name, word, tag)
+				}
+				given[word] = true
+			}
+		}
+	}
+}
+
+// The list of what is banned over the sources, for what a rendering may not reach.
 func TestNoBannedWordIsWritten_T36(t *testing.T) {
 	banned := regexp.MustCompile(`hx-on|\son[a-z]+=|hx-trigger="[^"]*\[|"(js|javascript):|style=|<style|templ\.Raw|templ\.SafeURL|templ\.JSFuncCall|(?m:^css )|(?m:^script )|\.\.\. *}|formaction|srcdoc|xlink:href|hx-boost|(?i)end-to-end`)
 	spread := "{ children... }"
@@ -436,7 +455,7 @@ func TestTheContractOfPages(t *testing.T) {
 		"ChangePartial":         {`<hx-partial hx-target="#m-9" hx-swap="outerHTML"><li id="m-9"`},
 		"RoomPage harmed":       {`id="room-proof"`, "n 13: K7M2-QX9R", `href="/rooms/r1/settings"`, `<dialog id="message-dialog"`, "<local-number>2</local-number> messages are missing here", "Message removed"},
 		"ActionsPage":           {`action="/rooms/r1/messages/9"`, `name="body"`, `action="/rooms/r1/messages/9/delete"`, `href="/rooms/r1"`},
-		"SettingsPage":          {`action="/rooms/r1/destroy"`, `href="/rooms/r1"`, "conclave keys rotate", "conclave keys destroy", "the last ten minutes"},
+		"SettingsPage":          {`action="/rooms/r1/destroy"`, `href="/rooms/r1"`, "conclave keys rotate", "conclave keys destroy", "asked for your password and a code first"},
 		"SudoPage":              {`action="/sudo"`, `name="password"`, `name="code"`, `name="next"`, `value="/rooms/r1/settings"`, "Each code works once. If you have just used one, wait for the next.", `hx-preserve="true"`},
 	}
 	all := everything("tame")
