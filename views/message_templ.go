@@ -318,7 +318,7 @@ func OlderPage(s Shell, h History) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 19, " <ol id=\"messages\" class=\"messages\" data-rove=\".act\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 19, " <ol id=\"messages\" role=\"list\" class=\"messages\" data-rove=\".act\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

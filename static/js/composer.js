@@ -33,6 +33,7 @@ customElements.define("chat-composer", class extends HTMLElement {
 		this.box.addEventListener("input", () => this.typed());
 		this.outbox.addEventListener("returned", (event) => this.putBack(event.detail));
 		document.addEventListener("device", () => this.explain());
+		window.addEventListener("resize", () => this.grow());
 	}
 
 	// restore shows one line of a draft until the box is entered: growing by itself, so late, it would move the messages.
@@ -98,11 +99,15 @@ customElements.define("chat-composer", class extends HTMLElement {
 			this.note((left < 0 ? text.over : text.left).replace("{}", number.format(Math.abs(left))));
 			this.counting = true;
 		} else if (this.counting) this.note("");
-		if (!CSS.supports("field-sizing", "content")) {
-			this.box.style.blockSize = "auto";
-			this.box.style.blockSize = this.box.scrollHeight + "px";
-		}
+		this.grow();
 		if (this.box.value.trim()) sessionStorage.setItem(this.key, this.box.value);
 		else sessionStorage.removeItem(this.key);
+	}
+
+	// grow gives the box the height of its text where the style cannot (field-sizing).
+	grow() {
+		if (CSS.supports("field-sizing", "content")) return;
+		this.box.style.blockSize = "auto";
+		this.box.style.blockSize = this.box.scrollHeight + this.box.offsetHeight - this.box.clientHeight + "px";
 	}
 });
