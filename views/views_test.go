@@ -520,3 +520,17 @@ func TestNothingNewHasNoWayToIt(t *testing.T) {
 		}
 	}
 }
+
+// Whoever made a mistake has nothing to report; a number would only say that something is badly wrong.
+func TestOnlyAFaultOfOursAsksToBeReported(t *testing.T) {
+	for status, want := range map[int]bool{404: false, 422: false, 429: false, 500: true, 503: true} {
+		e := ErrorOf(status)
+		e.RequestID = "r-1"
+		if got := strings.Contains(render(t, ErrorPartial(e)), "r-1"); got != want || e.Title == "" || e.Text == "" {
+			t.Errorf("%d: the number is shown: %t, below %q, %q", status, got, e.Title, e.Text)
+		}
+	}
+	if ErrorOf(415).Text == ErrorOf(500).Text || ErrorOf(599).Text != ErrorOf(500).Text {
+		t.Error("a status without a text of its own is told like one of the other side")
+	}
+}
