@@ -26,6 +26,9 @@ func TestANewNameShowsAtOnceInTheRooms(t *testing.T) {
 	grace.join(r)
 	ada.say(r, "Before")
 	graces := grace.listen(r)
+	zoe := o.register("zoe", "Zoe Washburne") // who shares no room with her
+	apart := zoe.createRoom("Ward")
+	zoes, elsewhere := zoe.listen(apart), zoe.stream(seenIn(zoe.get("/rooms")))
 	page := ada.get("/account").want(200).contains("ada@example.org")
 	if got := attr(page.id("full_name"), "value"); got != "Ada Byron" {
 		t.Errorf("the form holds %q", got)
@@ -40,6 +43,16 @@ func TestANewNameShowsAtOnceInTheRooms(t *testing.T) {
 	}
 	if body := grace.get(r.path("")).want(200).body; strings.Contains(body, "Byron") {
 		t.Error("the room still knows the old name")
+	}
+	zoe.say(apart, "Nothing new")
+	zoes.message("Nothing new")
+	for what, l := range map[string]*listener{"a room": zoes, "a list of rooms": elsewhere} {
+		l.cancel()
+		for e := range l.events {
+			if strings.Contains(e.data, "Lovelace") {
+				t.Errorf("%s without her is told her name: %s", what, e.data)
+			}
+		}
 	}
 	ada.get("/account").want(200).contains("Your rooms show the new one.")
 

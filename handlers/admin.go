@@ -122,9 +122,10 @@ func (a *App) roomTable(c echo.Context) error {
 		t.Order = order
 	}
 	var after models.RoomsAfter
-	value, room, _ := strings.Cut(c.QueryParam("after"), "-")
-	if id, err := models.ParseID(room); err == nil {
-		if after.Value, err = strconv.ParseInt(value, 10, 64); err == nil {
+	place := c.QueryParam("after")
+	end := max(strings.LastIndex(place, "-"), 0) // a size that is not known yet is below 0
+	if id, err := models.ParseID(strings.TrimPrefix(place[end:], "-")); err == nil {
+		if after.Value, err = strconv.ParseInt(place[:end], 10, 64); err == nil {
 			after.Room = id
 		}
 	}
@@ -135,6 +136,9 @@ func (a *App) roomTable(c echo.Context) error {
 	t.All = all
 	for _, f := range page {
 		t.Rows = append(t.Rows, roomRow(f))
+	}
+	if !after.Room.Zero() {
+		t.First = "/admin/rooms?sort=" + t.Order
 	}
 	if !next.Room.Zero() {
 		t.Next = fmt.Sprintf("/admin/rooms?sort=%s&after=%d-%s", t.Order, next.Value, next.Room)

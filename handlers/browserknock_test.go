@@ -5,13 +5,15 @@ import (
 )
 
 // Somebody knocks; the owner, whose room is open on a phone, sees it and lets her in; her list of
-// rooms, which is open too, has the room. Nobody loads a page anew.
+// rooms, which is open too, has the room. The owner takes another name, and at last hands the room
+// over to her. Nobody loads a page anew.
 func TestBrowserAKnockAndItsAnswerAreLive(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, quick)
 	ada, zoe := o.register("ada", "Ada Lovelace"), o.register("zoe", "Zoe Washburne")
 	r := ada.createRoom("Engine room")
 	ada.settings(r, fields{"knock": "on"})
+	ada.confirm(r.path("/members")).wantRedirect(r.path("/members")) // which takes a new session
 	a, z := ada.browserOf(), zoe.browserOf()
 	a.resize(375, 740)
 	a.open(r.path(""))
@@ -42,16 +44,36 @@ func TestBrowserAKnockAndItsAnswerAreLive(t *testing.T) {
 	z.click("#your-rooms .room-card a")
 	z.at(r.path(""))
 
+	z.until("the feed of the room", `document.body.dataset.line === "up" && document.querySelector("#presence").firstElementChild !== null`)
+	ada.post("/account", fields{"full_name": "Ida <b>Byron</b>"}).wantRedirect("/account")
+	z.until("her new name, as text, wherever she stands", `(() => {
+		const lines = [...document.querySelectorAll("#messages [data-author=ada]")];
+		const faces = [...document.querySelectorAll("#messages [data-author=ada] .avatar, #members [data-username=ada] .avatar")];
+		return lines.length === 2 && lines.every((one) => one.textContent.includes("Ida <b>Byron</b>") && !one.querySelector("b"))
+			&& faces.length === 2 && faces.every((one) => one.textContent[0] === "I");
+	})()`)
+	if got := z.text("#messages [data-author=zoe]"); got != "Zoe Washburne" {
+		t.Errorf("she herself is called %q", got)
+	}
+
 	ada.post(r.path("/code/rotate"), nil).want(303)
 	z.until("that the code has changed", `document.querySelector("#code").textContent.includes("has changed") && !document.querySelector("#room-code")`)
 	z.click("#code a")
 	z.until("the new code", `document.querySelector("#room-code")?.textContent.length === 19`)
+	code := z.text("#room-code")
 	ada.settings(r, fields{"knock": "on", "uses": "10", "expires": "7d"})
-	o.register("eve", "Eve Moneypenny").joins(r.code)
+	o.register("eve", "Eve Moneypenny").joins(code).wantRedirect("/rooms")
 	for _, width := range []int64{375, 1280} {
 		a.resize(width, 900)
 		a.open(r.path("/settings"))
 		a.until("nothing wider than the page", `document.documentElement.scrollWidth <= innerWidth`)
 	}
 	a.open(r.path(""))
+	a.until("the feed", `document.body.dataset.line === "up"`)
+	z.until("the feed", `document.body.dataset.line === "up"`)
+	ada.post(r.member("zoe", "own"), nil).wantRedirect(r.path("/members"))
+	z.until("who waits at her door", `document.querySelector("#knocks").textContent.includes("Eve Moneypenny") && document.querySelector("#owning a").checkVisibility()`)
+	a.until("nothing that is the owner's", `!document.querySelector("#knocks, #knocking, #owning").textContent && !document.querySelector("#owning").checkVisibility()`)
+	z.click("#owning a")
+	z.at(r.path("/settings"))
 }

@@ -160,7 +160,8 @@ func (s *stream) begin() error {
 		return err
 	}
 	s.sub.Watch(rooms)
-	if !s.m.Room.Zero() { // elsewhere the first word about what is unread leads to it
+	// Elsewhere the first word about what is unread leads to it, and a member who is no owner has nothing to learn.
+	if s.m.Role == models.Owner || !s.m.Room.Zero() && s.seen != seenMember {
 		if err := s.lookAgain(); err != nil {
 			return err
 		}

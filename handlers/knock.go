@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
 	"conclave/models"
@@ -51,8 +52,8 @@ func (a *App) withdraw(c echo.Context) error {
 	return seeOther(c, "/rooms")
 }
 
-// lookAgain sends who waits to be let in, or the list of rooms, if the page shows it and shows
-// something else.
+// lookAgain sends who waits to be let in, and whether the reader owns the room, or the list of rooms,
+// if the page shows it and shows something else.
 func (s *stream) lookAgain() error {
 	if s.seen == "" {
 		return nil
@@ -75,11 +76,20 @@ func (s *stream) lookAgain() error {
 }
 
 func (s *stream) waiting() (seen string, frame []byte, err error) {
-	list, err := s.a.o.Store.Waiting(s.ctx, s.m)
-	if seen = seenWaiting(list); err != nil || seen == s.seen {
+	room := s.m.Room.String()
+	now, err := s.a.o.Store.Member(s.ctx, s.m.By, room)
+	if err != nil {
+		return "", nil, err
+	}
+	list, err := s.a.o.Store.Waiting(s.ctx, now)
+	if seen = seenWaiting(now.Role, list); err != nil || seen == s.seen {
 		return seen, nil, err
 	}
-	frame, err = partials(views.KnocksPartial(s.m.Room.String(), waiting(list)))
+	parts := []templ.Component{views.KnocksPartial(room, waiting(list))}
+	if (seen == seenMember) != (s.seen == seenMember) {
+		parts = append(parts, views.OwningPartial(room, now.Role == models.Owner))
+	}
+	frame, err = partials(templ.Join(parts...))
 	return seen, frame, err
 }
 
@@ -104,8 +114,14 @@ func (s *stream) yourRooms() (seen string, frame []byte, err error) {
 	return seen, frame, err
 }
 
+// seenMember is what the page of somebody shows who does not own the room: nobody who waits.
+const seenMember = "member"
+
 // seenWaiting is a short name for a list of people who wait, by which a page says what it shows.
-func seenWaiting(list []models.Knock) string {
+func seenWaiting(role models.Role, list []models.Knock) string {
+	if role != models.Owner {
+		return seenMember
+	}
 	parts := make([]string, len(list))
 	for i, k := range list {
 		parts[i] = fmt.Sprint(k.Who.ID, k.At.UnixMilli())

@@ -296,3 +296,44 @@ func TestAnotherTextUnderTheSameClientIDIsRefusedAndKept(t *testing.T) { // HOUS
 		t.Errorf("the room shows %q", got)
 	}
 }
+
+// Each of these writes into the room's log, which everybody who has the room open is sent.
+func TestAnOwnerWhoChangesTheRoomTooOftenIsToldToWait(t *testing.T) { // R54
+	t.Parallel()
+	o := openOffice(t)
+	ada, grace, linus := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper"), o.register("linus", "Linus Pauling")
+	r := ada.createRoom("Engine room")
+	grace.join(r)
+	linus.join(r)
+	for _, deed := range []struct {
+		path string
+		form []fields
+		most int // before the wait, and what comes back while the test runs
+	}{
+		{"/epoch", []fields{nil}, 25},
+		{"/code/rotate", []fields{nil}, 40},
+		{"/code/off", []fields{nil}, 10}, // of the same measure
+		{"/code", []fields{{"uses": "3"}}, 10},
+		{"/members/linus/role", []fields{{"role": "moderator"}, {"role": "member"}}, 90},
+		{"/members/nobody/remove", []fields{nil}, 10},
+		{"/bans/linus/lift", []fields{nil}, 10},
+		{"/history", []fields{{"history": "all"}, {"history": "since_join"}}, 10},
+	} {
+		tries := 0
+		for refused := false; !refused; tries++ {
+			if tries > deed.most {
+				t.Fatalf("%s was done %d times", deed.path, tries)
+			}
+			a := ada.post(r.path(deed.path), deed.form[tries%len(deed.form)])
+			if refused = a.status == http.StatusTooManyRequests; refused {
+				if wait, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || wait < 1 {
+					t.Errorf("%s: Retry-After: %q", deed.path, a.header.Get("Retry-After"))
+				}
+				a.says("too often")
+			}
+		}
+	}
+	ada.say(r, "Who waits with that can still talk")
+	own := grace.createRoom("Boiler room")
+	grace.post(own.path("/code/rotate"), nil).want(http.StatusSeeOther)
+}

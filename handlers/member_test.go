@@ -256,22 +256,95 @@ func TestTheRoomGoesFromHandToHandAfterPasswordAndCode(t *testing.T) { // R33, R
 func TestWhoWaitsIsTheNewOwnersBusiness(t *testing.T) { // R60, R61
 	t.Parallel()
 	o := openOffice(t, quick)
-	ada, grace, zoe := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper"), o.register("zoe", "Zoe Washburne")
+	ada, grace, linus, zoe := o.register("ada", "Ada Lovelace"), o.register("grace", "Grace Hopper"), o.register("linus", "Linus Pauling"), o.register("zoe", "Zoe Washburne")
 	r := ada.createRoom("Engine room")
 	grace.join(r)
+	linus.join(r)
 	ada.settings(r, fields{"knock": "on"})
 	zoe.joins(r.code).wantRedirect("/rooms")
 	ada.confirm(r.path("/members")).wantRedirect(r.path("/members"))
-	adas := ada.stream(seenIn(ada.get(r.path("")).contains("Zoe")))
+	adasSleeping := seenIn(ada.get(r.path("")))
+	adas, graces, others := ada.stream(seenIn(ada.get(r.path("")).contains("Zoe"))), grace.stream(seenIn(grace.get(r.path("")))), linus.stream(seenIn(linus.get(r.path(""))))
 	ada.post(r.member("grace", "own"), nil).wantRedirect(r.path("/members"))
-	adas.next("no knock any more", func(e event) bool { return strings.Contains(e.data, "#knocks") && !strings.Contains(e.data, "Zoe") })
+	door := r.path("/settings")
+	adas.next("no knock and no settings any more", func(e event) bool {
+		return strings.Contains(e.data, "#knocks") && strings.Contains(e.data, "#owning") && !strings.Contains(e.data, "Zoe") && !strings.Contains(e.data, door)
+	})
+	ada.stream(adasSleeping).next("the same, on a page that slept", func(e event) bool {
+		return strings.Contains(e.data, "#owning") && !strings.Contains(e.data, "Zoe") && !strings.Contains(e.data, door)
+	})
+	graces.next("who waits, and the way to the settings", func(e event) bool {
+		return strings.Contains(e.data, "#knocks") && strings.Contains(e.data, "Zoe Washburne") && strings.Contains(e.data, "You own this room now.") && strings.Contains(e.data, door)
+	})
 	if page := ada.get(r.path("")).want(200); strings.Contains(page.body, "Zoe") {
 		t.Error("the old owner still sees who waits")
 	}
 	ada.post(r.path("/knocks/zoe/admit"), nil).want(http.StatusForbidden)
 	grace.get(r.path("")).want(200).contains("Zoe Washburne")
 	grace.post(r.path("/knocks/zoe/admit"), nil).wantRedirect(r.path(""))
+	graces.next("nobody waits", func(e event) bool {
+		return strings.Contains(e.data, "#knocks") && !strings.Contains(e.data, "Zoe") && !strings.Contains(e.data, "#owning") // a link that somebody may just be on
+	})
+	o.register("eve", "Eve Moneypenny").joins(r.code).wantRedirect("/rooms")
+	late := linus.stream(seenIn(linus.get(r.path("")))) // two pages, one of which is asleep while it becomes the owner's
+	asleep := seenIn(linus.get(r.path("")))
+	grace.post(r.path("/leave"), nil).wantRedirect("/rooms")
+	ada.post(r.path("/leave"), nil).wantRedirect("/rooms")
+	for what, l := range map[string]*listener{"the page": others, "one that came later": late, "one that slept": linus.stream(asleep)} {
+		l.next("who waits, on "+what, func(e event) bool {
+			return strings.Contains(e.data, "Eve Moneypenny") && strings.Contains(e.data, "You own this room now.") && strings.Contains(e.data, door)
+		})
+	}
 	zoe.say(r, "Thank you")
+	for what, l := range map[string]*listener{"her own": zoe.listen(r), "the owner's": others} {
+		zoe.say(r, "To "+what)
+		l.next("the message", func(e event) bool {
+			if what == "her own" && strings.Contains(e.data, "Eve") {
+				t.Errorf("a member's page is told who waits: %s", e.data)
+			}
+			return len(e.bodies()) == 1 && e.bodies()[0] == "To "+what
+		})
+	}
+}
+
+// A page is told what it shows and does not show yet, and a program that shows none of it nothing.
+func TestNothingIsSaidTwiceOfWhoWaits(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t, quick)
+	ada, zoe := o.register("ada", "Ada Lovelace"), o.register("zoe", "Zoe Washburne")
+	r := ada.createRoom("Engine room")
+	ada.settings(r, fields{"knock": "on"})
+	zoe.joins(r.code).wantRedirect("/rooms")
+	page, program, list := ada.stream(seenIn(ada.get(r.path("")).contains("Zoe"))), ada.listen(r), zoe.stream(seenIn(zoe.get("/rooms")))
+	ada.say(r, "All of them listen")
+	page.message("All of them listen")
+	program.next("the message", func(e event) bool {
+		if strings.Contains(e.data, "#knock") {
+			t.Errorf("a program was told: %s", e.data)
+		}
+		return slices.Equal(e.bodies(), []string{"All of them listen"})
+	})
+	list.next("what is unread", func(e event) bool { return e.data != "" })
+	for _, p := range []*person{ada, zoe} {
+		o.hub.Knock(o.account(p.username).ID) // that something may be new, which it is not
+	}
+	ada.say(r, "Nothing was new")
+	for what, l := range map[string]*listener{"the page": page, "a program": program} {
+		l.next("the message", func(e event) bool {
+			if strings.Contains(e.data, "#knock") || strings.Contains(e.data, "#owning") {
+				t.Errorf("%s was told: %s", what, e.data)
+			}
+			return slices.Equal(e.bodies(), []string{"Nothing was new"})
+		})
+	}
+	ada.post(r.path("/knocks/zoe/decline"), nil).want(http.StatusSeeOther)
+	page.next("that nobody waits", func(e event) bool { return strings.Contains(e.data, "#knocks") && !strings.Contains(e.data, "Zoe") })
+	list.next("that she waits nowhere", func(e event) bool {
+		if strings.Contains(e.data, "A room where you knocked") {
+			t.Errorf("the list was told: %s", e.data)
+		}
+		return strings.Contains(e.data, "#your-rooms")
+	})
 }
 
 func (p *person) setHistory(r room, history string) {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+
+	"conclave/models"
 )
 
 // sure gives password and code again.
@@ -334,6 +336,53 @@ func TestTheOverviewCountsMessagesAndPeople(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Error("after a restart the messages are not counted any more")
+}
+
+// Each room stands on one page, and every page leads on or back.
+func TestTheRoomsStandOnPages(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t, quick, func(s *settings) { s.scale = 2 })
+	admin := o.administrator("root", "Radia Perlman")
+	o.register("ada", "Ada Lovelace")
+	admin.get("/admin/rooms").want(200).says("There is no room on this server yet.")
+	for i := range 51 {
+		if _, err := o.store.CreateRoom(t.Context(), models.By{User: o.account("ada").ID}, fmt.Sprintf("Room %d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	way := func(page *answer, name string) string {
+		for _, a := range elements(page.doc(), func(n *nodeT) bool { return n.Data == "a" && strings.TrimSpace(text(n)) == name }) {
+			return attr(a, "href")
+		}
+		return ""
+	}
+	rows := func(page *answer) (names []string) {
+		for _, n := range elements(page.doc(), func(n *nodeT) bool { return n.Data == "th" && attr(n, "data-label") == "Room" }) {
+			names = append(names, words(n))
+		}
+		return names
+	}
+	for _, order := range []string{"activity", "size", "messages"} {
+		first := admin.get("/admin/rooms?sort=" + order).want(200)
+		second := admin.get(way(first, "Next page")).want(200)
+		all := append(rows(first), rows(second)...)
+		slices.Sort(all)
+		if one := len(slices.Compact(slices.Clone(all))); len(rows(first)) != 50 || len(all) != 51 || one != 51 {
+			t.Errorf("by %s: %d rooms on the first page, %d on both, %d of them different", order, len(rows(first)), len(all), one)
+		}
+		if way(first, "First page") != "" || way(second, "Next page") != "" || way(second, "First page") != "/admin/rooms?sort="+order {
+			t.Errorf("by %s: the pages do not lead to each other", order)
+		}
+	}
+	behind := admin.get("/admin/rooms?sort=messages&after=-5-" + strings.Repeat("f", 32)).want(200).says("No room stands behind this place any more.")
+	if way(behind, "First page") == "" || len(rows(behind)) > 0 {
+		t.Error("behind the last room the page does not lead back")
+	}
+	for _, nonsense := range []string{"x", "1", "1-", "1-x", "-", "99999999999999999999-" + strings.Repeat("f", 32)} {
+		if got := len(rows(admin.get("/admin/rooms?after=" + nonsense).want(200))); got != 50 {
+			t.Errorf("after %q stand %d rooms", nonsense, got)
+		}
+	}
 }
 
 func TestAWaitIsSeenAndLiftedByTheAdministrator(t *testing.T) {

@@ -367,6 +367,11 @@ func TestAnInvitationOpensTheDoorThatModesLeave(t *testing.T) { // R7
 		t.Fatalf("the list shows %d invitations:\n%s", len(form), text(list.id("main")))
 	}
 	revoke := attr(form[0], "action")
+	name := strings.TrimPrefix(revoke, "/admin/invitations/")[:8] // by which an administrator finds it in the audit log
+	if !strings.Contains(text(list.id("main")), name) || !strings.Contains(attr(elements(form[0], func(n *nodeT) bool { return n.Data == "button" })[0], "aria-label"), name) {
+		t.Errorf("the invitation %s cannot be told from others", name)
+	}
+	ada.get("/admin/audit?kind=token.use").want(200).says("link " + name)
 	ada.post(revoke, nil).wantRedirect("/admin/invitations")
 	if a := ada.get("/admin/invitations"); !strings.Contains(a.body, "withdrawn") || strings.Contains(a.body, revoke) {
 		t.Error("the list does not say that it is withdrawn")

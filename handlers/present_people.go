@@ -69,7 +69,7 @@ func invitations(list []models.Invitation, registration string, confirmed bool, 
 			state = views.InvitationRunOut
 		}
 		i.List = append(i.List, views.Invitation{
-			ID: m.ID.String(), By: person(m.By), Created: m.Created, Expires: m.Expires, Most: m.Most, Used: m.Used, Ended: state,
+			ID: m.ID.String(), Short: m.ID.String()[:shortID], By: person(m.By), Created: m.Created, Expires: m.Expires, Most: m.Most, Used: m.Used, Ended: state,
 		})
 	}
 	return i

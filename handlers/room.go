@@ -216,9 +216,7 @@ func (a *App) room(c echo.Context, v models.View, here map[[16]byte]bool) (views
 	}
 	r.History.New = firstNew(v.Page, v.Mark, m.User)
 	r.First = r.Alone && neverMet(v.Page, m.User)
-	if r.Owner {
-		r.FeedURL += "&seen=" + seenWaiting(v.Waiting)
-	}
+	r.FeedURL += "&seen=" + seenWaiting(m.Role, v.Waiting)
 	if r.Code == "" {
 		return r, nil
 	}

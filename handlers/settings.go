@@ -62,7 +62,7 @@ func (a *App) setCodeTerms(c echo.Context) error {
 		return err
 	}
 	now := a.o.Now()
-	t := models.CodeTerms{Off: v.Terms.Off, Knock: field("knock") != ""}
+	t := models.CodeTerms{Knock: field("knock") != ""}
 	length, known := expiries[field("expires")]
 	switch choice := field("expires"); {
 	case known:
@@ -93,18 +93,11 @@ func (a *App) setCodeTerms(c echo.Context) error {
 	return a.settled(c, views.CodeSavedNotice)
 }
 
-// switchCode switches the room's code on or off. A time that is over does not come back with it.
+// switchCode switches the room's code on or off.
 func (a *App) switchCode(off bool) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		v, err := a.o.Store.View(c.Request().Context(), membership(c))
+		err := a.changeCode(c, func() error { return a.o.Store.SwitchCode(c.Request().Context(), membership(c), off) })
 		if err != nil {
-			return err
-		}
-		t := v.Terms
-		if t.Off = off; !off && t.Expired(a.o.Now()) {
-			t.Expires = time.Time{}
-		}
-		if err := a.changeCode(c, func() error { return a.o.Store.SetCodeTerms(c.Request().Context(), membership(c), t) }); err != nil {
 			return err
 		}
 		if off {

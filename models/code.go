@@ -103,7 +103,8 @@ type roomCode struct {
 
 	Off       bool   `json:"off,omitempty"`
 	ExpiresMS int64  `json:"expires,omitempty"` // unix milliseconds; 0: never
-	Uses      int    `json:"uses,omitempty"`    // joins after the entry n; 0: any number
+	Uses      int    `json:"uses,omitempty"`    // joins; 0: any number
+	Used      int    `json:"used,omitempty"`    // of those, up to the entry n
 	Knock     bool   `json:"knock,omitempty"`
 	Made      uint64 `json:"since,omitempty"` // the log entry that made the symbols; 0: the entry n
 }
@@ -165,7 +166,7 @@ func (s *Store) codeIndex(r roomCode) []byte {
 // any more. Only the owner may.
 func (s *Store) RotateCode(ctx context.Context, m Membership) error {
 	return s.changeCode(ctx, m, func(c *change, code *roomCode) (outcome string, err error) {
-		code.symbols, code.Made = newSymbols(codeLength), 0
+		code.symbols, code.Made, code.Used = newSymbols(codeLength), 0, 0
 		if code.terms().Expired(s.o.Now()) {
 			code.ExpiresMS = 0
 		}
@@ -173,33 +174,49 @@ func (s *Store) RotateCode(ctx context.Context, m Membership) error {
 	})
 }
 
-// SetCodeTerms sets all terms of the room's code anew, and counts its uses from here. It is
-// Invalid for terms that make no sense. Only the owner may.
+// SetCodeTerms sets all terms of the room's code anew, and counts its uses from here; whether it is
+// off stays. It is Invalid for terms that make no sense. Only the owner may.
 func (s *Store) SetCodeTerms(ctx context.Context, m Membership, t CodeTerms) error {
 	if t.Uses < 0 || t.Uses > codeUsesMost {
 		return invalid("uses", "Give a number from 1 to %d, or leave the field empty for no limit.", codeUsesMost)
 	}
-	if !t.Off && t.Expired(s.o.Now()) {
+	if t.Expired(s.o.Now()) {
 		return invalid("expires", "This moment has passed. Choose a later one.")
 	}
 	return s.changeCode(ctx, m, func(c *change, code *roomCode) (outcome string, err error) {
 		if code.symbols == "" {
 			return "", errCodeDamaged
 		}
-		switch {
-		case t.Off && !code.Off:
-			outcome, err = "off", c.dropKnocks(m.Room)
-		case code.Off && !t.Off:
-			outcome = "on"
-		default:
-			outcome = "terms"
-		}
 		code.Made = code.since()
-		code.Off, code.Uses, code.Knock, code.ExpiresMS = t.Off, t.Uses, t.Knock, 0
+		code.Uses, code.Used, code.Knock, code.ExpiresMS = t.Uses, 0, t.Knock, 0
 		if !t.Expires.IsZero() {
 			code.ExpiresMS = t.Expires.UnixMilli()
 		}
-		return outcome, err
+		return "terms", nil
+	})
+}
+
+// SwitchCode switches the room's code off or on, under the terms that it has: its uses are counted on,
+// and a time that is over does not come back. Nobody who knocked waits any more once it is off. Only the
+// owner may.
+func (s *Store) SwitchCode(ctx context.Context, m Membership, off bool) error {
+	return s.changeCode(ctx, m, func(c *change, code *roomCode) (outcome string, err error) {
+		if code.symbols == "" {
+			return "", errCodeDamaged
+		}
+		if code.Uses > 0 {
+			if code.Used, err = s.joined(c.ctx, c.db, m.Room, *code); err != nil {
+				return "", err
+			}
+		}
+		code.Made, code.Off = code.since(), off
+		if off {
+			return "off", c.dropKnocks(m.Room)
+		}
+		if code.terms().Expired(s.o.Now()) {
+			code.ExpiresMS = 0
+		}
+		return "on", nil
 	})
 }
 
@@ -309,5 +326,5 @@ func (s *Store) joined(ctx context.Context, db gorm.ConnPool, room ID, code room
 		s.fault(room, code.n, faultLog, fmt.Sprintf("%d entries by which somebody joined are missing", known-used))
 		used = known
 	}
-	return used, err
+	return code.Used + used, err
 }

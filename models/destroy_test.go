@@ -227,3 +227,28 @@ func TestACheckpointThatIsCalledOffIsAnErrorAndNothingElse(t *testing.T) {
 		t.Errorf("it answers %v", err)
 	}
 }
+
+// A row that is put back makes nobody a member of what is gone.
+func TestNobodyIsAMemberOfADestroyedRoom(t *testing.T) { // C10, C14
+	t.Parallel()
+	m := openMeeting(t)
+	must(t, m.Destroy(ctx, m.member(m.ada, m.room)))
+	m.tamper(1, "INSERT INTO memberships (room_id, user_id, role, entry_n, joined_n) VALUES (?, ?, 'owner', 2, 2)", m.room, m.ada)
+	gone := func(what string) {
+		t.Helper()
+		if _, err := m.Member(ctx, By{User: m.ada}, m.room.String()); KindOf(err) != NotFound {
+			t.Errorf("%s: she is a member: %v", what, err)
+		}
+		if cards, err := m.Rooms(ctx, m.ada); err != nil || len(cards) > 0 {
+			t.Errorf("%s: she sees %v, %v", what, cards, err)
+		}
+		if err := m.Destroy(ctx, Membership{Room: m.room, By: By{User: m.ada}, Role: Owner}); KindOf(err) != NotFound {
+			t.Errorf("%s: destroyed again: %v", what, err)
+		}
+	}
+	gone("at once")
+	m.reopen()
+	gone("after a restart")
+	walked(t, m.Store)
+	gone("after the walk")
+}

@@ -289,3 +289,97 @@ func TestNobodyWaitsAtARoomThatIsGone(t *testing.T) {
 		})
 	}
 }
+
+func TestThreeKnocksADayAreThreeAtEachDoor(t *testing.T) { // R60
+	t.Parallel()
+	p := openPorch(t)
+	ada := p.member(p.ada, p.room)
+	for range knocksPerDay {
+		p.knocks(p.zoe)
+		_, err := p.Decline(ctx, ada, "zoe")
+		must(t, err)
+	}
+	if _, err := p.Join(ctx, By{User: p.zoe}, p.code); KindOf(err) != Limited {
+		t.Errorf("one knock more: %v", err)
+	}
+	other := p.create(p.ada, "Boiler room")
+	must(t, p.SetCodeTerms(ctx, p.member(p.ada, other), CodeTerms{Knock: true}))
+	p.code = p.codeOf(other)
+	p.knocks(p.zoe)
+}
+
+func TestWhoEntersByTheCodeWaitsNoLonger(t *testing.T) {
+	t.Parallel()
+	p := openPorch(t)
+	p.knocks(p.zoe)
+	p.terms(CodeTerms{}) // whoever has the code may come in now
+	p.join(p.zoe, p.room)
+	if n := p.count("SELECT count(*) FROM knocks"); n != 0 {
+		t.Errorf("%d knocks are left", n)
+	}
+	if waits := p.waits(); waits != "" || len(p.own(p.zoe)) > 0 {
+		t.Errorf("there wait %q", waits)
+	}
+}
+
+func TestNobodyWhoIsBannedIsLetIn(t *testing.T) { // R63
+	t.Parallel()
+	p := openPorch(t)
+	p.knocks(p.zoe)
+	must(t, p.lane.do(ctx, func(c *change) error {
+		return c.append(&Entry{Room: p.room, Op: OpBan, Target: p.zoe, Actor: p.ada})
+	}))
+	if _, err := p.Admit(ctx, p.member(p.ada, p.room), "zoe"); KindOf(err) != Conflict {
+		t.Errorf("somebody who is banned is let in: %v", err)
+	}
+	p.outside(p.zoe)
+}
+
+// The owner lets somebody in by name, so it must be the latest one.
+func TestAnOldNameThatIsPutBackKnocksAtNoDoor(t *testing.T) { // C14
+	t.Parallel()
+	p := openPorch(t)
+	p.knocks(p.zoe)
+	var old []byte
+	must(t, p.intruder().QueryRow("SELECT profile FROM users WHERE id = ?", p.zoe).Scan(&old))
+	must(t, p.Rename(ctx, By{User: p.zoe}, "Zoe Alleyne"))
+	if p.waits() != "zoe " {
+		t.Error("she does not wait under her new name")
+	}
+	p.tamper(1, "UPDATE users SET profile = ?, revision = ? WHERE id = ?", old, firstRevision, p.zoe)
+	if waits := p.waits(); waits != "" {
+		t.Errorf("there wait %q", waits)
+	}
+	if _, err := p.Admit(ctx, p.member(p.ada, p.room), "zoe"); KindOf(err) != Conflict {
+		t.Errorf("let in: %v", err)
+	}
+}
+
+func TestWhoIsInAsManyRoomsAsOneCanBeEntersAndKnocksNoMore(t *testing.T) { // R54
+	t.Parallel()
+	p := openPorch(t)
+	other := p.create(p.ada, "Boiler room")
+	p.knocks(p.zoe) // which counts as a room
+	rooms := func() (n int) {
+		must(t, p.lane.do(ctx, func(c *change) (err error) { n, err = c.roomsOf(p.zoe); return err }))
+		return n
+	}
+	if n := rooms(); n != 1 {
+		t.Errorf("she is in, or waits at, %d rooms", n)
+	}
+	p.join(p.zoe, other)
+	if n := rooms(); n != 2 {
+		t.Errorf("she is in, or waits at, %d rooms", n)
+	}
+	third := p.create(p.ada, "Attic")
+	p.tamper(roomsPerUser-2, `WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < ?2)
+		INSERT INTO memberships (room_id, user_id, role, entry_n, joined_n) SELECT randomblob(16), ?1, 'member', 1, 1 FROM i`, p.zoe, roomsPerUser-2)
+	for what, code := range map[string]string{"another room": p.codeOf(third), "where she waits": p.code} {
+		if room, err := p.Join(ctx, By{User: p.zoe}, code); KindOf(err) != Invalid || !room.Zero() {
+			t.Errorf("%s: %v, %v", what, room, err)
+		}
+	}
+	if room, err := p.Join(ctx, By{User: p.zoe}, p.codeOf(other)); err != nil || room != other {
+		t.Errorf("where she is: %v, %v", room, err)
+	}
+}

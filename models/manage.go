@@ -66,7 +66,8 @@ func (s *Store) SetRole(ctx context.Context, m Membership, user ID, r Role) erro
 	})
 }
 
-// HandOver makes a member the owner. The old owner becomes a moderator.
+// HandOver makes a member the owner. The old owner becomes a moderator. It is Conflict for a member who
+// owns as many rooms as anybody can, and for one who cannot log in.
 func (s *Store) HandOver(ctx context.Context, m Membership, user ID) error {
 	return s.manage(ctx, m, user, func(c *change, _ Membership) error {
 		var owned int
@@ -76,14 +77,26 @@ func (s *Store) HandOver(ctx context.Context, m Membership, user ID) error {
 		if owned >= ownedPerUser*s.o.LimitScale {
 			return &Error{Kind: Conflict, Msg: "This member owns as many rooms as anybody can. Hand the room over to somebody else."}
 		}
-		if err := c.setRole(m, user, Owner); err != nil {
+		able, err := c.able(user)
+		if err != nil {
 			return err
 		}
-		if err := c.setRole(m, m.User, Moderator); err != nil {
+		if !able {
+			return conflict("The account of this member is disabled. Hand the room over to somebody who can log in.")
+		}
+		if err := c.own(m, user); err != nil {
 			return err
 		}
-		return c.audit(m.By, "room.own", fmt.Sprintf("%s %s", m.Room, user))
+		return c.setRole(m, m.User, Moderator)
 	})
+}
+
+// own makes somebody the owner of the room that the other one gives up.
+func (c *change) own(from Membership, user ID) error {
+	if err := c.setRole(from, user, Owner); err != nil {
+		return err
+	}
+	return c.audit(from.By, "room.own", fmt.Sprintf("%s %s", from.Room, user))
 }
 
 // Expel ends somebody's membership against his will. He can come back with the room's code.

@@ -358,3 +358,64 @@ func TestWhatTheOwnerHasDoneIsNotUndoneInTheDatabase(t *testing.T) { // C14
 		}
 	})
 }
+
+// A room whose owner cannot log in would let nobody in any more, and nobody could change that.
+func TestTheOwnerOfARoomIsSomebodyWhoCanLogIn(t *testing.T) { // R63
+	t.Parallel()
+	m, linus := openTrio(t)
+	must(t, m.Disable(ctx, By{}, m.grace))
+	ada := m.member(m.ada, m.room)
+	if err := m.HandOver(ctx, ada, m.grace); KindOf(err) != Conflict {
+		t.Errorf("handed over to a disabled account: %v", err)
+	}
+	if now := m.roles(t, m.ada); now != "ada owner, grace member, linus member" {
+		t.Errorf("the room has %s", now)
+	}
+	must(t, m.Leave(ctx, ada)) // Grace is the longest member
+	if now := m.roles(t, linus); now != "grace member, linus owner" {
+		t.Errorf("the room has %s", now)
+	}
+	must(t, m.Leave(ctx, m.member(linus, m.room)))
+	if now := m.roles(t, m.grace); now != "grace owner" { // she may come back
+		t.Errorf("the room has %s", now)
+	}
+	if found := events(t, m.Store, "room.own"); !slices.Equal(found, []string{fmt.Sprintf("room.own %s %s", m.room, linus), fmt.Sprintf("room.own %s %s", m.room, m.grace)}) { // R74
+		t.Errorf("the audit log says %v", found)
+	}
+	m.whole(t)
+}
+
+// Who was banned and is gone comes back nowhere; the list of the banned is for who could.
+func TestTheListOfTheBannedHoldsWhoCouldComeBack(t *testing.T) {
+	t.Parallel()
+	m := openMeeting(t)
+	linus, _, _ := m.registered(Registration{Username: "linus", FullName: "Linus Pauling", Email: "linus@example.org", Password: goodPassword})
+	m.join(linus.ID, m.room)
+	ada := m.member(m.ada, m.room)
+	for _, user := range []ID{m.grace, linus.ID} {
+		must(t, m.Ban(ctx, ada, user))
+	}
+	must(t, m.DeleteAccount(ctx, By{User: linus.ID}, false))
+	if list, err := m.Banned(ctx, ada); err != nil || len(list) != 1 || list[0].ID != m.grace {
+		t.Errorf("banned are %v, %v", list, err)
+	}
+}
+
+// Nobody learns by a room of others what somebody's user name leads to.
+func TestOnlyMembersFindMembersByName(t *testing.T) { // R61
+	t.Parallel()
+	m := openMeeting(t)
+	eve := m.user("eve", "Eve Moneypenny")
+	ada := m.member(m.ada, m.room)
+	if id, err := m.MemberNamed(ctx, ada, "grace"); err != nil || id != m.grace {
+		t.Errorf("Grace is %v, %v", id, err)
+	}
+	for _, name := range []string{"eve", "nobody", "", "GRACE"} {
+		if id, err := m.MemberNamed(ctx, ada, name); KindOf(err) != NotFound {
+			t.Errorf("%q is %v, %v", name, id, err)
+		}
+	}
+	if id, err := m.MemberNamed(ctx, Membership{Room: m.room, By: By{User: eve}, Role: Owner}, "grace"); KindOf(err) != NotFound {
+		t.Errorf("a stranger finds %v, %v", id, err)
+	}
+}

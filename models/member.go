@@ -146,7 +146,7 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 		chain := s.chain(m.Room)
 		latest, join := e.entry(m.Room, chain, ePrevious), j.entry(m.Room, chain, jPrevious)
 		sound := overtaken == 0 && latest.genuine && join.genuine && latest.Target == m.User && join.Target == m.User &&
-			(join.Op == OpCreate || join.Op == OpJoin) && latest.grants(m.Role)
+			latest.grants(m.Role)
 		if sound {
 			switch err := s.proofs.stands(latest, since(db)); err {
 			case nil:
@@ -158,7 +158,7 @@ func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string,
 				continue
 			}
 		}
-		if !sound {
+		if sound = sound && s.proofs.begins(join); !sound {
 			s.fault(m.Room, latest.N, faultMember, "a membership is not what the room's log says and is ignored")
 			continue
 		}
@@ -253,14 +253,14 @@ const (
 // was not confirmed by the log, and is replaced. Somebody whose account has ended since the
 // request began, or while waiting to be let in, becomes no member.
 func (c *change) addMember(e *Entry, role Role) error {
-	var able bool
-	if err := c.row("SELECT EXISTS (SELECT 1 FROM users WHERE id = ? AND disabled_ms IS NULL)", e.Target).Scan(&able); err != nil {
+	able, err := c.able(e.Target)
+	if err != nil {
 		return err
 	}
 	if !able {
 		return conflict("This person's account has ended or is disabled.")
 	}
-	err := c.exec(`INSERT INTO memberships (room_id, user_id, role, entry_n, joined_n) VALUES (?, ?, ?, ?, ?)
+	err = c.exec(`INSERT INTO memberships (room_id, user_id, role, entry_n, joined_n) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (room_id, user_id) DO UPDATE SET role = excluded.role, entry_n = excluded.entry_n, joined_n = excluded.joined_n`,
 		e.Room, e.Target, role, e.N, e.N)
 	if err != nil {
@@ -269,8 +269,15 @@ func (c *change) addMember(e *Entry, role Role) error {
 	return c.startMark(e)
 }
 
+// able reports whether somebody has an account and may use it.
+func (c *change) able(user ID) (able bool, err error) {
+	err = c.row("SELECT EXISTS (SELECT 1 FROM users WHERE id = ? AND disabled_ms IS NULL)", user).Scan(&able)
+	return able, err
+}
+
 // Leave ends the membership. The member's streams end before anything later is announced, the
-// next post opens a new epoch, and when an owner leaves the longest member becomes the owner.
+// next post opens a new epoch, and when an owner leaves the longest member becomes the owner:
+// of those who can log in, if there is any.
 func (s *Store) Leave(ctx context.Context, m Membership) error {
 	return s.lane.do(ctx, func(c *change) error {
 		now, err := s.membership(c.ctx, c.db, m.Room, m.User)
@@ -280,12 +287,10 @@ func (s *Store) Leave(ctx context.Context, m Membership) error {
 		if err := c.endMembership(&Entry{Room: m.Room, Op: OpLeave, Target: m.User, Actor: m.User}); err != nil {
 			return err
 		}
-		if now.Role == Owner {
-			if err := c.passOwnership(m); err != nil {
-				return err
-			}
+		if err := c.audit(m.By, auditLeave, m.Room.String()); err != nil || now.Role != Owner {
+			return err
 		}
-		return c.audit(m.By, auditLeave, m.Room.String())
+		return c.passOwnership(m)
 	})
 }
 
@@ -316,5 +321,16 @@ func (c *change) passOwnership(from Membership) error {
 	if len(rest) == 0 {
 		return c.dropKnocks(from.Room) // nobody will ever answer
 	}
-	return c.setRole(from, rest[0].User, Owner)
+	heir := rest[0].User
+	for _, m := range rest {
+		able, err := c.able(m.User)
+		if err != nil {
+			return err
+		}
+		if able {
+			heir = m.User
+			break
+		}
+	}
+	return c.own(from, heir)
 }

@@ -325,3 +325,83 @@ func TestReadingWhileTheSettingChangesRaisesNoAlarm(t *testing.T) {
 	}
 	m.whole(t)
 }
+
+// Somebody who can write the database but has no key does not make anybody's membership older, nor a role
+// another one, whatever entries are taken out to fit.
+func TestHowLongSomebodyBelongsIsNotDecidedInTheDatabase(t *testing.T) { // C14, R64
+	t.Parallel()
+	for name, statements := range map[string][]string{
+		"her first join":                   {"UPDATE memberships SET joined_n = 5 WHERE room_id = ?1 AND user_id = ?2"},
+		"and what was between taken out":   {"UPDATE memberships SET joined_n = 5 WHERE room_id = ?1 AND user_id = ?2", "DELETE FROM room_log WHERE room_id = ?1 AND n IN (8, 9) AND ?2 <> ''"},
+		"what made the room":               {"UPDATE memberships SET joined_n = 2 WHERE room_id = ?1 AND user_id = ?2", "DELETE FROM room_log WHERE room_id = ?1 AND n IN (5, 8, 9) AND ?2 <> ''"},
+		"her removal":                      {"UPDATE memberships SET joined_n = 8 WHERE room_id = ?1 AND user_id = ?2", "DELETE FROM room_log WHERE room_id = ?1 AND n = 9 AND ?2 <> ''"},
+		"her removal as a join":            {"UPDATE memberships SET joined_n = 8 WHERE room_id = ?1 AND user_id = ?2", "DELETE FROM room_log WHERE room_id = ?1 AND n = 9 AND ?2 <> ''", "UPDATE room_log SET op = 2 WHERE room_id = ?1 AND n = 8 AND ?2 <> ''"},
+		"an older message as a join":       {"UPDATE memberships SET joined_n = 4 WHERE room_id = ?1 AND user_id = ?2", "UPDATE room_log SET op = 2, target = ?2 WHERE room_id = ?1 AND n = 4", "DELETE FROM room_log WHERE room_id = ?1 AND n IN (5, 8, 9) AND ?2 <> ''"},
+		"a role that its entry is made to": {"UPDATE memberships SET role = 'owner' WHERE room_id = ?1 AND user_id = ?2", fmt.Sprintf("UPDATE room_log SET payload = x'%x' WHERE room_id = ?1 AND n = 11 AND ?2 <> ''", digest(string(Owner)))},
+		"an earlier role":                  {"UPDATE memberships SET role = 'member', entry_n = 9 WHERE room_id = ?1 AND user_id = ?2"},
+	} {
+		for _, running := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, running %v", name, running), func(t *testing.T) {
+				t.Parallel()
+				m, old, young := openLate(t)
+				m.setHistory(t, HistorySinceJoin)
+				must(t, m.Expel(ctx, m.member(m.ada, m.room), m.grace))               // entry 8
+				m.join(m.grace, m.room)                                               // entry 9
+				m.say(m.ada, m.room, "So that the next entry follows one that stays") // 10
+				must(t, m.SetRole(ctx, m.member(m.ada, m.room), m.grace, Moderator))
+				m.say(m.ada, m.room, "The end of the log is another matter")
+				if !running {
+					must(t, m.Close())
+				}
+				for _, s := range statements {
+					if _, err := m.intruder().Exec(s, m.room, m.grace); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if !running {
+					m.open()
+				}
+				if !running {
+					walked(t, m.Store)
+				}
+				for range 2 { // the second time as it is remembered
+					grace, err := m.Member(ctx, By{User: m.grace}, m.room.String())
+					if KindOf(err) == NotFound {
+						grace = Membership{Room: m.room, By: By{User: m.grace}}
+					} else if err != nil || grace.From < 9 && running || grace.Role == Owner { // after a start, what is before a hole is shown to nobody
+						t.Errorf("she is %s and sees what came from %d on: %v", grace.Role, grace.From, err)
+					}
+					for _, n := range []uint64{old, young} {
+						if l, err := m.Message(ctx, grace, n); KindOf(err) != NotFound && !l.Damaged {
+							t.Errorf("message %d: %+v, %v", n, l, err)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// In the first moments after a start nobody has read the log yet: it is asked itself.
+func TestWhatNewcomersSeeIsAskedOfTheLogBeforeItWasWalked(t *testing.T) { // C14, R64
+	t.Parallel()
+	for name, column := range map[string]string{
+		"without an entry": "history_n = 0",
+		"an earlier entry": "history_n = (SELECT min(n) FROM room_log WHERE room_id = rooms.id AND op = 13)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, _, _ := openLate(t)
+			for _, h := range []History{HistorySinceJoin, HistoryAll, HistorySinceJoin} {
+				m.setHistory(t, h)
+			}
+			m.reopen()
+			walked(t, m.Store)
+			m.tamper(1, "UPDATE rooms SET history = 0, "+column+" WHERE id = ?", m.room)
+			m.unread()
+			if m.member(m.grace, m.room).From == 0 {
+				t.Error("Grace sees all")
+			}
+		})
+	}
+}

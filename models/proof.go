@@ -26,6 +26,7 @@ type proof struct {
 	walked   bool
 	changed  map[uint64]noted // by message: its latest edit or removal
 	standing map[ID]noted     // by person: the latest entry about the membership
+	joined   map[ID]uint64    // by person: the latest entry that began a membership
 	members  map[ID]Membership
 	everyone []Membership // all of them, the longest member first; nil when that is not known
 	moved    uint64       // when somebody's membership, or what newcomers see, was last changed
@@ -76,7 +77,7 @@ func (p *proofs) of(room ID) *proof {
 	}
 	r := p.rooms[room]
 	if r == nil {
-		r = &proof{changed: map[uint64]noted{}, standing: map[ID]noted{}, members: map[ID]Membership{}}
+		r = &proof{changed: map[uint64]noted{}, standing: map[ID]noted{}, joined: map[ID]uint64{}, members: map[ID]Membership{}}
 		p.rooms[room] = r
 	}
 	return r
@@ -104,6 +105,9 @@ func (p *proofs) advance(entries []*Entry) {
 			r.standing[e.Target] = noted{r.known, p.ticks}
 			r.everyone, r.moved = nil, p.ticks
 			delete(r.members, e.Target)
+			if e.Op == OpCreate || e.Op == OpJoin {
+				r.joined[e.Target] = e.N
+			}
 			if e.Op == OpJoin {
 				r.joins = append(r.joins, e.N)
 			}
@@ -138,6 +142,9 @@ func (p *proofs) walked(w *walker) {
 		if at.n > r.standing[user].n {
 			r.standing[user] = noted{at, 0}
 		}
+	}
+	for user, as := range w.members {
+		r.joined[user] = max(r.joined[user], as.joined)
 	}
 	if w.code.at.n >= r.code.n {
 		r.code, r.codeTag = noted{w.code.at, r.code.tick}, w.code.tag
@@ -205,6 +212,14 @@ func (p *proofs) stands(e *Entry, since uint64) error {
 		return nil
 	}
 	return r.judge(e, latest, since)
+}
+
+// begins reports whether an entry began somebody's membership, and none after it did, as far as is known.
+// A role says nothing about when its holder came: that entry is looked for by itself.
+func (p *proofs) begins(join *Entry) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return (join.Op == OpCreate || join.Op == OpJoin) && join.N >= p.of(join.Room).joined[join.Target]
 }
 
 // judge compares an entry with the latest one that was noted about the same thing.

@@ -99,6 +99,13 @@ func TestARaisedRoleIsNoRole(t *testing.T) {
 	m.refuses(t, m.grace)
 	m.tamper(1, "UPDATE memberships SET role = 'owner', entry_n = 2 WHERE room_id = ? AND user_id = ?", m.room, m.grace)
 	m.refuses(t, m.grace)
+	for _, role := range []string{"moderator", "member"} { // who opened the room is its owner, or was given another role by an entry
+		m.tamper(1, "UPDATE memberships SET role = ? WHERE room_id = ? AND user_id = ?", role, m.room, m.ada)
+		m.reopen() // and so it is remembered no more what she is
+		if _, err := m.Member(t.Context(), By{User: m.ada}, m.room.String()); KindOf(err) != NotFound {
+			t.Errorf("Ada is a %s by her row: %v", role, err)
+		}
+	}
 }
 
 func TestARestoredMembershipDoesNotUndoALeave(t *testing.T) {

@@ -23,8 +23,9 @@ func (a *archive) refused(what string, user ID, code string) {
 
 func (m *meeting) terms(t CodeTerms) {
 	m.t.Helper()
-	if err := m.SetCodeTerms(m.t.Context(), m.member(m.ada, m.room), t); err != nil {
-		m.t.Fatal(err)
+	must(m.t, m.SetCodeTerms(m.t.Context(), m.member(m.ada, m.room), t))
+	if m.view(m.ada).Terms.Off != t.Off {
+		must(m.t, m.SwitchCode(m.t.Context(), m.member(m.ada, m.room), t.Off))
 	}
 }
 
@@ -99,7 +100,7 @@ func TestOnlyTheOwnerChangesTheCode(t *testing.T) { // R61, T38
 	forged.Role = Owner // the store looks for itself
 	zoe := m.user("zoe", "Zoe Washburne")
 	for what, as := range map[string]Membership{"a member": m.member(m.grace, m.room), "a member who says she is the owner": forged, "a stranger": {Room: m.room, By: By{User: zoe}, Role: Owner}} {
-		for _, err := range []error{m.RotateCode(t.Context(), as), m.SetCodeTerms(t.Context(), as, CodeTerms{Off: true})} {
+		for _, err := range []error{m.RotateCode(t.Context(), as), m.SetCodeTerms(t.Context(), as, CodeTerms{}), m.SwitchCode(t.Context(), as, true)} {
 			if kind := KindOf(err); kind != Denied && !(as.User == zoe && kind == NotFound) {
 				t.Errorf("%s: %v", what, err)
 			}
@@ -342,4 +343,109 @@ func TestACodeFromBeforeTermsHasNone(t *testing.T) {
 	if err != nil || code.terms() != (CodeTerms{}) || code.since() != 3 {
 		t.Errorf("it reads as %+v, %v", code, err)
 	}
+}
+
+func TestACodeEndsAtItsMomentAndANewOneDoesNotEndWithIt(t *testing.T) { // R59
+	t.Parallel()
+	at := time.Now()
+	for ahead, want := range map[time.Duration]bool{-time.Millisecond: false, 0: true, time.Millisecond: true} {
+		if (CodeTerms{Expires: at}).Expired(at.Add(ahead)) != want {
+			t.Errorf("%v after its moment a code has expired: %v", ahead, !want)
+		}
+	}
+	p := openPorch(t)
+	p.terms(CodeTerms{Expires: p.o.Now().Add(time.Hour), Knock: true})
+	p.knocks(p.zoe)
+	p.ahead.Add(int64(2 * time.Hour))
+	eve := p.user("eve", "Eve Moneypenny")
+	p.refused("a code whose time is over", eve, p.code)
+	must(t, p.RotateCode(ctx, p.member(p.ada, p.room)))
+	if n := p.count("SELECT count(*) FROM knocks"); n != 0 { // it would count among the most that may wait
+		t.Errorf("%d people wait with the old code", n)
+	}
+	if terms := p.view(p.ada).Terms; !terms.Expires.IsZero() || !terms.Knock {
+		t.Errorf("the new code has the terms %+v", terms)
+	}
+	p.code = p.codeOf(p.room)
+	p.knocks(eve)
+}
+
+// Terms without a code would let in whoever has none.
+func TestADamagedCodeTakesNoTermsAndIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	m := openMeeting(t)
+	zoe := m.user("zoe", "Zoe Washburne")
+	code := m.codeOf(m.room)
+	m.tamper(1, "UPDATE rooms SET code = x'00' WHERE id = ?", m.room)
+	before := m.codeRow()
+	for _, err := range []error{m.SetCodeTerms(ctx, m.member(m.ada, m.room), CodeTerms{Uses: 3}), m.SwitchCode(ctx, m.member(m.ada, m.room), true), m.SwitchCode(ctx, m.member(m.ada, m.room), false)} {
+		if KindOf(err) != Conflict {
+			t.Errorf("terms of a damaged code: %v", err)
+		}
+	}
+	if now := m.codeRow(); now.n != before.n {
+		t.Errorf("the code is that of entry %d", now.n)
+	}
+	for _, typed := range []string{code, "", codeAlphabet[:codeLength]} {
+		if room, err := m.Join(ctx, By{User: zoe}, typed); err == nil {
+			t.Errorf("%q leads to %v", typed, room)
+		}
+	}
+	m.refused("a damaged code, by a member", m.grace, code)
+	must(t, m.RotateCode(ctx, m.member(m.ada, m.room)))
+	m.join(zoe, m.room)
+}
+
+// In the first moments after a start nobody has read the log yet: it is asked itself.
+func TestAnOldCodeLeadsNowhereEvenBeforeTheLogWasWalked(t *testing.T) {
+	t.Parallel()
+	m := openMeeting(t)
+	zoe := m.user("zoe", "Zoe Washburne")
+	code, old := m.codeOf(m.room), m.codeRow()
+	must(t, m.RotateCode(ctx, m.member(m.ada, m.room)))
+	m.reopen()
+	walked(t, m.Store)
+	now := m.codeOf(m.room)
+	m.putBack(old)
+	m.unread()
+	m.refused("the old code", zoe, code)
+	m.refused("the code that it stands in for", zoe, now)
+}
+
+// unread makes the store as it is just after a start: nothing of any log was read.
+func (a *archive) unread() {
+	a.proofs.mu.Lock()
+	defer a.proofs.mu.Unlock()
+	clear(a.proofs.rooms)
+}
+
+func TestUsesAreCountedOnWhileACodeIsOff(t *testing.T) { // R59
+	t.Parallel()
+	m := openMeeting(t)
+	code, guest := m.codeOf(m.room), func(name string) ID { return m.user(name, "A guest") }
+	m.terms(CodeTerms{Uses: 2})
+	m.join(guest("first"), m.room)
+	ada := m.member(m.ada, m.room)
+	for range 2 {
+		must(t, m.SwitchCode(ctx, ada, true))
+		must(t, m.SwitchCode(ctx, ada, false))
+		must(t, m.SwitchCode(ctx, ada, false)) // it is on
+	}
+	if v := m.view(m.ada); v.Joined != 1 || v.Terms.Uses != 2 {
+		t.Errorf("%d of %d uses", v.Joined, v.Terms.Uses)
+	}
+	m.join(guest("second"), m.room)
+	m.reopen()
+	walked(t, m.Store)
+	m.refused("a code that is used up", guest("third"), code)
+	must(t, m.SwitchCode(ctx, ada, true))
+	must(t, m.SwitchCode(ctx, ada, false))
+	m.refused("and was off since", guest("fourth"), code)
+	m.terms(CodeTerms{Uses: 2}) // counted from here
+	m.join(guest("fifth"), m.room)
+	must(t, m.RotateCode(ctx, ada)) // and from here
+	if v := m.view(m.ada); v.Joined != 0 {
+		t.Errorf("a new code was used %d times", v.Joined)
+	}
+	m.whole(t)
 }

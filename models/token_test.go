@@ -362,3 +362,35 @@ func TestAResetForgetsFailedAttemptsAndDevices(t *testing.T) {
 		t.Errorf("enabling whom nothing keeps out: %v", err)
 	}
 }
+
+func TestAnInvitationEndsAndTheListSaysHow(t *testing.T) { // R7
+	t.Parallel()
+	a := openArchive(t)
+	setup, err := a.SetupToken(ctx)
+	must(t, err)
+	if err := a.RevokeInvitation(ctx, By{}, ID(a.service.TokenHash(string(forSetup), setup)[:16])); KindOf(err) != NotFound {
+		t.Errorf("the set-up link is withdrawn as an invitation: %v", err)
+	}
+	ada := a.administrator("ada", "Ada Lovelace")
+	late, revoked, forged := a.invited(ada, 2), a.invited(ada, 2), a.invited(ada, 2)
+	hash := func(token string) []byte { return a.service.TokenHash(string(forInvitation), token) }
+	kept := a.rows("tokens")
+	must(t, a.RevokeInvitation(ctx, By{User: ada}, ID(hash(revoked)[:16])))
+	a.restore("tokens", kept)
+	a.tamper(1, "UPDATE tokens SET most = 500 WHERE hash = ?", hash(forged))
+	list, err := a.Invitations(ctx)
+	must(t, err)
+	if len(list) != 2 {
+		t.Fatalf("listed are %+v", list)
+	}
+	for _, i := range list {
+		if is := i.ID == ID(hash(revoked)[:16]); i.Revoked != is || i.Most != 2 || i.Used != 0 {
+			t.Errorf("the list says %+v", i)
+		}
+	}
+	a.ahead.Add(int64(2 * invitationLongest))
+	a.refuses("one whose time is over", late)
+	if list, err = a.Invitations(ctx); err != nil || len(list) > 2 || len(list) > 0 && list[0].Left != 0 {
+		t.Errorf("the list says %+v, %v", list, err)
+	}
+}

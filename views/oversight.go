@@ -134,11 +134,11 @@ type AuditRow struct {
 
 // RoomTable lists the rooms of the server for the administrator.
 type RoomTable struct {
-	Rows   []RoomRow
-	Order  string
-	All    int
-	Next   string   // address; empty for none
-	Orders []string // to choose from: "activity", "size" and "messages"
+	Rows        []RoomRow
+	Order       string
+	All         int
+	First, Next string   // addresses; empty for none
+	Orders      []string // to choose from: "activity", "size" and "messages"
 }
 
 // RoomRow is one room: never anything that is said in it.

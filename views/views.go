@@ -363,6 +363,7 @@ type Invitations struct {
 // Invitation is one of them.
 type Invitation struct {
 	ID         string
+	Short      string // the beginning of it, by which the audit log names the link
 	By         Person
 	Created    time.Time
 	Expires    time.Time

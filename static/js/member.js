@@ -1,5 +1,6 @@
 // Who is here. The feed says user names; they are put on the list of members, again whenever that
-// was replaced. Who comes and goes is said for a moment, never about the reader.
+// was replaced. Who comes and goes is said for a moment, never about the reader. When the list has
+// come anew, what was said before stands under the names that are in it, which are text and nothing else.
 const text = {
 	here: "{} here",
 	entered: { alone: "{} entered", one: "{} and {} other entered", other: "{} and {} others entered" },
@@ -18,6 +19,18 @@ function mark() {
 	if (!here) return;
 	for (const li of members.children) li.toggleAttribute("data-here", here.has(li.dataset.username));
 	for (const count of document.querySelectorAll(".here-count")) count.textContent = text.here.replace("{}", number.format(here.size));
+}
+
+function rename() {
+	const known = new Map([...members.children].map((li) => [li.dataset.username, li]));
+	for (const line of document.querySelectorAll("#messages [data-author]")) {
+		const li = known.get(line.dataset.author);
+		const name = line.querySelector(".author") ?? line;
+		const now = li?.querySelector("bdi").textContent ?? name.textContent;
+		if (name.textContent === now) continue;
+		name.textContent = now;
+		line.querySelector(".avatar")?.replaceWith(li.querySelector(".avatar").cloneNode(true));
+	}
 }
 
 // keep lets the list and the code stay as high as they are, whoever joins and whatever becomes of the code, so that
@@ -58,7 +71,7 @@ function hear() {
 if (told) {
 	new MutationObserver(hear).observe(told, { childList: true });
 	if (told.firstElementChild) hear(); // the feed was quicker than this script
-	new MutationObserver(() => (mark(), reach())).observe(members, { childList: true });
+	new MutationObserver(() => (mark(), rename(), reach())).observe(members, { childList: true });
 	document.getElementById("panel").addEventListener("toggle", keep); // the sheet of a phone
 	keep();
 }
