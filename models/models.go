@@ -111,7 +111,7 @@ func newStore(o Options) *Store {
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
 	s.shelves = newShelves()
-	s.ledger.filled = make(chan struct{})
+	s.ledger.filled, s.ledger.patience = make(chan struct{}), ledgerPatience
 	s.tally = tally{opened: s.now(), posts: map[int64]int{}, logins: map[int64]int{}, refused: map[int64]int{}}
 	return s
 }

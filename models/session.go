@@ -102,7 +102,7 @@ type sessionData struct {
 	Values   map[string]any
 }
 
-// FindCtx returns the data of a session that is neither revoked nor over.
+// FindCtx returns the data of a session that is neither revoked nor over. It is Busy as long as that is not known after a start.
 func (t Sessions) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
 	hash := t.s.service.SessionHash(token)
 	row, err := t.s.session(ctx, hash)
@@ -233,13 +233,16 @@ func (t *act) bury(by By, why, where string, args ...any) ([]sessionRow, error) 
 func (s *Store) session(ctx context.Context, hash [32]byte) (sessionRow, error) {
 	row, err := recall(ctx, s, s.shelves.sessions, hash, func() (row sessionRow, err error) {
 		row.TokenHash = hash[:]
+		if err := s.ledger.wait(ctx); err != nil {
+			return row, err
+		}
 		err = s.reading(ctx, func(h *handle) error {
 			return noRow(h.QueryRowContext(ctx, "SELECT user_id, data, auth_ms, seen_ms, news FROM sessions WHERE token_hash = ? AND revoked_ms IS NULL", hash[:]).
 				Scan(&row.UserID, &row.Data, &row.AuthMS, &row.SeenMS, &row.News), errSignedOut)
 		})
 		return row, err
 	})
-	if err == nil && (s.now() >= s.sessionEnd(row).UnixMilli() || s.ledger.ended(hash[:])) {
+	if err == nil && (s.now() >= s.sessionEnd(row).UnixMilli() || s.ledger.ended(hash[:], row.AuthMS)) {
 		return row, errSignedOut
 	}
 	return row, err

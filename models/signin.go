@@ -44,9 +44,12 @@ var (
 // wrong, the answer is the same, after the same work. The second factor is a current code of the
 // authenticator, a passkey's signature, or a recovery code, which is used up and reported, because
 // it is good for a new enrolment only. Where too many have failed it is Limited, and nothing is checked; Busy when too
-// many are at it.
+// many are at it, and while the audit log is being read after a start.
 func (s *Store) Authenticate(ctx context.Context, by By, in SignIn) (Arrival, error) {
 	in.Username = strings.ToLower(strings.TrimSpace(in.Username))
+	if err := s.ledger.wait(ctx); err != nil {
+		return Arrival{}, err
+	}
 	y, err := s.admit(ctx, by, in)
 	if err != nil {
 		return Arrival{}, err

@@ -161,6 +161,9 @@ func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
 	var profile sealedProfile
 	var loginMS number
 	var loginFrom string
+	if err := s.ledger.wait(ctx); err != nil {
+		return User{}, err
+	}
 	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
 		err := noRow(db.QueryRowContext(ctx, "SELECT profile, revision, shows_typing, login_ms, CAST(login_address AS TEXT) FROM users WHERE id = ? AND disabled_ms IS NULL", id).
 			Scan(&row.Profile, &row.Revision, &row.ShowsTyping, &loginMS, &loginFrom), errSignedOut)

@@ -139,7 +139,7 @@ func (s *Store) verifySessions(ctx context.Context, r *Report) error {
 		for _, row := range rows {
 			if len(row.TokenHash) != 32 {
 				r.Findings = append(r.Findings, Finding{What: "a session was changed"})
-			} else if s.ledger.ended(row.TokenHash) {
+			} else if s.ledger.ended(row.TokenHash, row.AuthMS) {
 				r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("a session of user %s that was ended has been put back", row.UserID)})
 			} else if _, err := s.service.OpenSession([32]byte(row.TokenHash), row.UserID, row.AuthMS, row.Data); err != nil {
 				r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("a session of user %s was changed", row.UserID)})
