@@ -104,6 +104,9 @@ func (a *App) showError(c echo.Context, code int, err error) error {
 	if visitOf(c).signedIn() {
 		shown.BackURL, shown.BackText = "/rooms", "To your rooms"
 	}
+	if target := c.Request().URL.Path; code == http.StatusServiceUnavailable && c.Request().Method == http.MethodGet && localTarget(target) == target {
+		shown.BackURL, shown.BackText = target, "Try again"
+	}
 	if partial(c) {
 		return a.render(c, code, views.ErrorPartial(shown))
 	}
