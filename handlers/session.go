@@ -139,11 +139,13 @@ func by(c echo.Context) models.By {
 var errSignedOut = &models.Error{Kind: models.SignedOut, Msg: "Log in first."}
 
 // signIn starts a session of its own for the user: a new token, and nothing of what was there before.
-func (a *App) signIn(c echo.Context, user models.User, limited bool) error {
+// Whoever calls it has the store confirm the session (Arrive, Settle).
+func (a *App) signIn(c echo.Context, user models.User, limited bool) (models.By, error) {
 	ctx := c.Request().Context()
+	by := models.By{User: user.ID, Address: c.RealIP()}
 	err := errors.Join(a.sessions.Clear(ctx), a.sessions.RenewToken(ctx))
 	if err != nil {
-		return err
+		return by, err
 	}
 	a.sessions.Put(ctx, models.SessionUser, user.ID.String())
 	a.sessions.Put(ctx, models.SessionAuth, a.o.Now().UnixMilli())
@@ -152,19 +154,33 @@ func (a *App) signIn(c echo.Context, user models.User, limited bool) error {
 	if limited {
 		a.sessions.Put(ctx, keyLimited, true)
 	}
-	return nil
+	token, _, err := a.sessions.Commit(ctx)
+	by.Session = a.o.Store.SessionHash(token)
+	return by, err
 }
 
 const retiredKey = "retired"
 
 // renew gives the session a new token. The old one is dead at once.
 func (a *App) renew(c echo.Context) error {
-	ctx := c.Request().Context()
-	if err := errors.Join(a.o.Store.RetireSession(ctx, by(c)), a.sessions.RenewToken(ctx)); err != nil {
+	ctx, by := c.Request().Context(), by(c)
+	user, err := a.o.Store.RetireSession(ctx, by)
+	if err != nil {
 		return err
 	}
 	c.Set(retiredKey, true)
-	return nil
+	if err := a.sessions.RenewToken(ctx); err != nil {
+		return err
+	}
+	token, _, err := a.sessions.Commit(ctx)
+	if err == nil {
+		by.Session = a.o.Store.SessionHash(token)
+		err = a.o.Store.Settle(ctx, by, user)
+	}
+	if models.KindOf(err) == models.Invalid {
+		err = errSignedOut // the account was changed by somebody else meanwhile
+	}
+	return err
 }
 
 // released ends what the old token of a renewed session has open, once the new one is on its way:

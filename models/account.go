@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -78,6 +79,17 @@ func (t *act) change(by By, user ID, event string, f func(*account) error) error
 	return t.audit(by.audit(eventAccount+event, accountObject(user, a.row.Revision), "done"))
 }
 
+// unmoved checks that an account has the revision that something was judged by. errMoved: it was
+// changed meanwhile.
+func (t *act) unmoved(user ID, revision uint32) error {
+	var now uint32
+	err := t.db.Statement.ConnPool.QueryRowContext(t.ctx, "SELECT revision FROM users WHERE id = ?", user).Scan(&now)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && now != revision {
+		return errMoved
+	}
+	return err
+}
+
 // dropUnvouched deletes recovery codes and passkeys that the profile does not vouch for, before
 // its next revision would: somebody else has put them there, and none of them counts.
 func (t *act) dropUnvouched(a account) error {
@@ -120,6 +132,18 @@ func (s *Store) indices(id ID, p sealedProfile) (username, email []byte) {
 		return s.service.Index("gone", id.String()), s.service.Index("gone", id.String())
 	}
 	return s.service.Index("username", p.Username), s.service.Index("email", strings.ToLower(p.Email))
+}
+
+// readAccount reads and opens the account of somebody who is signed in: SignedOut when there is none,
+// else as openAccount.
+func (s *Store) readAccount(ctx context.Context, db gorm.ConnPool, user ID) (account, error) {
+	row := userRow{ID: user}
+	err := noRow(db.QueryRowContext(ctx, "SELECT profile, revision, password, totp, totp_last_step, disabled_ms FROM users WHERE id = ?", user).
+		Scan(&row.Profile, &row.Revision, &row.Password, &row.TOTP, &row.TOTPLastStep, &row.DisabledMS), errSignedOut)
+	if err != nil {
+		return account{row: row}, err
+	}
+	return s.openAccount(ctx, db, row)
 }
 
 // openAccount opens a row and checks that its profile is the latest one and vouches for the

@@ -24,7 +24,7 @@ type By struct {
 // Signing in. The actor is the account that was meant, whoever it was; nobody for a name that nobody
 // has. There is no object. A try that has to wait is not checked and leaves nothing.
 //
-//	login.ok       signed in
+//	login.ok       signed in; outcome: what stood beside the password ("code", "passkey", "recovery code")
 //	login.fail     refused
 //	login.code     refused: the password was right, the code was not
 //	login.wait     besides: the account or the address has to wait now; outcome: how long

@@ -50,13 +50,7 @@ func (s *Store) NewRecoveryCodes(ctx context.Context, by By) (codes []string, er
 // in the database is not what was written.
 func (s *Store) RecoveryCodesLeft(ctx context.Context, user ID) (left int, err error) {
 	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
-		row := userRow{ID: user}
-		err := noRow(db.QueryRowContext(ctx, "SELECT profile, revision, password, totp FROM users WHERE id = ?", user).
-			Scan(&row.Profile, &row.Revision, &row.Password, &row.TOTP), errSignedOut)
-		if err != nil {
-			return err
-		}
-		a, err := s.openAccount(ctx, db, row)
+		a, err := s.readAccount(ctx, db, user)
 		if err != nil || !a.codesStand {
 			return err
 		}

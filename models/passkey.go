@@ -66,16 +66,10 @@ func (s *Store) Passkeys(ctx context.Context, user ID) (list []Passkey, whole bo
 }
 
 // passkeys reads an account and the passkeys that it vouches for, at one moment. It is NotFound
-// for an account that is gone or that somebody has changed from outside.
+// for an account that somebody has changed from outside.
 func (s *Store) passkeys(ctx context.Context, user ID) (who sealedProfile, keys []passkey, whole bool, err error) {
 	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
-		row := userRow{ID: user}
-		err := noRow(db.QueryRowContext(ctx, "SELECT profile, revision, password, totp FROM users WHERE id = ?", user).
-			Scan(&row.Profile, &row.Revision, &row.Password, &row.TOTP), errNotFound)
-		if err != nil {
-			return err
-		}
-		a, err := s.openAccount(ctx, db, row)
+		a, err := s.readAccount(ctx, db, user)
 		if err != nil {
 			return err
 		}
@@ -140,19 +134,17 @@ func (s *Store) AddPasskey(ctx context.Context, by By, name string, in Answer) e
 		return err
 	}
 	id := newID()
-	err = s.act(ctx, func(t *act) error {
-		return t.change(by, by.User, "passkey", func(*account) error {
-			var count int
-			if err := t.db.Raw("SELECT count(*) FROM passkeys WHERE user_id = ?", by.User).Scan(&count).Error; err != nil {
-				return err
-			}
-			if count >= passkeysPerUser {
-				return errTooManyPasskeys
-			}
-			_, err := t.exec("INSERT INTO passkeys (id, user_id, handle, credential, signs, created_ms, used_ms) VALUES (?, ?, ?, ?, ?, ?, 0)",
-				id, by.User, s.service.Index("passkey", string(made.Credential)), s.service.SealPasskey(by.User, id, plain), made.signs, t.now)
+	err = s.operate(ctx, by, by.User, "passkey", func(t *act, _ *account) error {
+		var count int
+		if err := t.db.Raw("SELECT count(*) FROM passkeys WHERE user_id = ?", by.User).Scan(&count).Error; err != nil {
 			return err
-		})
+		}
+		if count >= passkeysPerUser {
+			return errTooManyPasskeys
+		}
+		_, err := t.exec("INSERT INTO passkeys (id, user_id, handle, credential, signs, created_ms, used_ms) VALUES (?, ?, ?, ?, ?, ?, 0)",
+			id, by.User, s.service.Index("passkey", string(made.Credential)), s.service.SealPasskey(by.User, id, plain), made.signs, t.now)
+		return err
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
 		return &Error{Kind: Conflict, Msg: "This passkey is in use already."}
@@ -169,14 +161,12 @@ func passkeyName(name string) (string, error) {
 
 // RemovePasskey takes a passkey away from the doer, for good. It is NotFound when there is none of that id.
 func (s *Store) RemovePasskey(ctx context.Context, by By, id ID) error {
-	return s.act(ctx, func(t *act) error {
-		return t.change(by, by.User, "passkey-remove", func(*account) error {
-			rows, err := t.exec("DELETE FROM passkeys WHERE id = ? AND user_id = ?", id, by.User)
-			if err == nil && rows != 1 {
-				return errNotFound
-			}
-			return err
-		})
+	return s.operate(ctx, by, by.User, "passkey-remove", func(t *act, _ *account) error {
+		rows, err := t.exec("DELETE FROM passkeys WHERE id = ? AND user_id = ?", id, by.User)
+		if err == nil && rows != 1 {
+			return errNotFound
+		}
+		return err
 	})
 }
 

@@ -276,6 +276,7 @@ func (s *Store) Confirm(ctx context.Context, by By, id ID, code string) (User, [
 			return err
 		}
 		user = profile.user(id)
+		user.revision = firstRevision
 		return tx.Delete(&registrationRow{}, "id = ?", id).Error
 	})
 	if err = errors.Join(err, wrong); err != nil {

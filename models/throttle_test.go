@@ -138,7 +138,11 @@ func TestOnlyTheAccountsOwnDeviceCountsAndTheOperatorEndsThem(t *testing.T) { //
 	ada, secret, _ := a.registered(Registration{Username: "ada", FullName: "Ada Lovelace", Email: "ada@example.org", Password: goodPassword})
 	arrive := func(user ID, cookie string) string {
 		a.ahead.Add(int64(time.Second))
-		got, err := a.Arrive(t.Context(), By{User: user, Address: "192.0.2.1"}, "", cookie)
+		who, err := a.User(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := a.Arrive(t.Context(), By{User: user, Address: "192.0.2.1"}, who, ByCode, "", cookie)
 		if err != nil {
 			t.Fatal(err)
 		}
