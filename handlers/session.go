@@ -59,8 +59,13 @@ func visitOf(c echo.Context) visit {
 }
 
 // visited loads the session and its user, once, and stores the session when the response begins.
+// It does so when the whole form has arrived: whoever is about to lose a session or a right could
+// else send the head of a request now and the rest a minute later.
 func (a *App) visited(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
+		if c.Request().Method == http.MethodPost {
+			c.Set(formKey, c.Request().ParseForm())
+		}
 		var token string
 		if cookie, err := c.Cookie(a.sessions.Cookie.Name); err == nil {
 			token = cookie.Value
