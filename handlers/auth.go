@@ -33,7 +33,7 @@ func (a *App) register(c echo.Context) error {
 	ctx := c.Request().Context()
 	r := models.Registration{
 		Username: field("username"), FullName: field("full_name"), Email: field("email"),
-		Password: field("password"), Token: field("token"),
+		Password: field("password"), Token: field("token"), Address: c.RealIP(),
 	}
 	r.Replaces, _ = models.ParseID(a.sessions.GetString(ctx, keyPending)) // none is the zero ID
 	id, err := a.tryRegister(c, r)
@@ -51,9 +51,6 @@ func (a *App) tryRegister(c echo.Context, r models.Registration) (models.ID, err
 		return models.ID{}, errClosed
 	case a.o.Registration == "invite" && r.Token == "":
 		return models.ID{}, &models.Error{Kind: models.Invalid, Field: "token", Msg: "Only somebody with an invitation or a set-up link can register here. Paste the link."}
-	}
-	if err := a.limits.registrations.take(addressKey(c)); err != nil {
-		return models.ID{}, err
 	}
 	return a.o.Store.Register(c.Request().Context(), r)
 }
