@@ -21,7 +21,7 @@ var auditKinds = []struct {
 		{"account.register", "Registered"}, {"account.profile", "Changed the name"}, {"account.email", "Changed the email address"}, {"account.password", "Changed the password"},
 		{"account.totp", "Set up a new authenticator"}, {"account.codes", "Made new recovery codes"}, {"account.recovery", "Used a recovery code"}, {"account.rehash", "Password hashed anew"},
 		{"account.passkey", "Added a passkey"}, {"account.passkey-remove", "Removed a passkey"}, {"account.disable", "Disabled an account"}, {"account.enable", "Enabled an account"},
-		{"account.promote", "Made an administrator"}, {"account.demote", "Took administration away"}, {"account.reset", "Set a new password through a link"},
+		{"account.promote", "Made an administrator"}, {"account.demote", "Took administration away"}, {"account.reset-link", "Made a link for a new password"}, {"account.reset", "Set a new password through a link"},
 		{"account.delete", "Deleted an account"},
 	}},
 	{"Sessions", [][2]string{{"session.end", "Session ended"}}},
@@ -32,13 +32,12 @@ var auditKinds = []struct {
 		{"room.knock", "Asked to be let in"}, {"room.admit", "Let somebody in"}, {"room.decline", "Did not let somebody in"}, {"room.epoch", "Gave a room a new key"}, {"room.destroy", "Destroyed a room"},
 	}},
 	{"Keys and certificate", [][2]string{
-		{"keys.rotate", "Master key rotated"}, {"keys.destroy", "Master key destroyed"}, {"keys.export", "Master key exported"},
+		{"keys.rotate", "Master key rotated"}, {"keys.destroy", "Master key destroyed"}, {"keys.export", "Master key exported"}, {"keys.import", "Master key imported"},
 		{"cert.new", "First certificate"}, {"cert.renew", "New certificate, same key"}, {"cert.key", "New certificate and new key"}, {"backup.made", "Backup made"},
 	}},
 	{"Integrity", [][2]string{
 		{"integrity.log", "A room's log is damaged"}, {"integrity.message", "A message is damaged"}, {"integrity.key", "A room's key, name or code is damaged"},
 		{"integrity.member", "A membership was not believed"}, {"integrity.profile", "An account was changed from outside"}, {"integrity.session", "A session was not believed"}, {"integrity.passkey", "A passkey was not believed"},
-		{"integrity.passkey", "Passkeys were not believed"},
 		{"integrity.setting", "A room's setting was not believed"}, {"integrity.token", "A link was not believed"},
 		{"integrity.audit", "The audit log is damaged"}, {"rollback.accepted", "An older database was accepted"}, {"alarm.codes", "Many wrong room codes"},
 	}},

@@ -52,7 +52,9 @@ type By struct {
 //
 // Keys, certificate, copies. The server is the actor, or whoever types commands on its machine.
 //
-//	keys.rotate  keys.destroy  keys.export          object: "old to new", else the key's name
+//	keys.rotate  keys.destroy  keys.export  keys.import
+//	                                                object: "old to new", else the key's name; outcome of an
+//	                                                import while no server ran: when it was
 //	cert.new     cert.renew (the same key)  cert.key (a new one)   object: "certificate key", SHA-256;
 //	                                                outcome: who has made it
 //	backup.made                                     no object

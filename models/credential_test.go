@@ -140,6 +140,7 @@ func TestWhatIsChangedAboutAnAccountIsInTheAuditLogAndVerifies(t *testing.T) { /
 	t.Parallel()
 	a := openArchive(t)
 	ada, _, _ := a.registered(adaLovelace)
+	a.signedInAs(ada.ID, "this one")
 	by := By{User: ada.ID, Session: a.SessionHash("this one"), Address: "192.0.2.7"}
 	secret := NewOTPSecret()
 	_, _, err := a.Enrol(t.Context(), by, secret, codeOf(t, secret, 0))

@@ -142,6 +142,9 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(err, s.close())
 	}
 	s.ledger.from = start.n
+	if err := s.tellUntold(s.life); err != nil {
+		s.o.Log.Error("an imported key could not be written to the audit log", "error", err)
+	}
 	if socket, err := s.listenControl(); err != nil {
 		s.o.Log.Warn("commands cannot ask this server while it runs", "error", err)
 	} else {

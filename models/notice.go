@@ -18,6 +18,7 @@ const (
 	eventStop  = "server.stop"
 
 	EventKeyExport = "keys.export"
+	EventKeyImport = "keys.import"
 	EventBackup    = "backup.made"
 
 	eventCertNew   = "cert.new"
@@ -69,34 +70,41 @@ func (s *Store) NoteCertificate(ctx context.Context, certificate, key string, ow
 // changed nothing. Where none runs nothing is written down: whoever can read the files there needs
 // no command for it.
 func Tell(o Options, event string) error {
+	_, err := tell(o, event, "")
+	return err
+}
+
+// tell reports whether there is a server that was told.
+func tell(o Options, event, object string) (told bool, err error) {
 	conn, err := net.Dial("unix", filepath.Join(o.Dir, controlName))
 	if err != nil {
-		return nil
+		return false, nil
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if err := json.NewEncoder(conn).Encode(request{commandTell, event}); err != nil {
-		return err
+	if err := json.NewEncoder(conn).Encode(request{commandTell, strings.TrimSpace(event + " " + object)}); err != nil {
+		return true, err
 	}
 	var r reply
 	if err := json.NewDecoder(conn).Decode(&r); err != nil {
-		return fmt.Errorf("the server ended while it was told: %w", err)
+		return true, fmt.Errorf("the server ended while it was told: %w", err)
 	}
 	if r.Error != "" {
-		return errors.New(r.Error)
+		return true, errors.New(r.Error)
 	}
-	return nil
+	return true, nil
 }
 
 // told writes down what a command has told.
-func (s *Store) told(ctx context.Context, event string) error {
-	object := ""
-	switch event {
-	case EventKeyExport:
+func (s *Store) told(ctx context.Context, what string) error {
+	event, object, _ := strings.Cut(what, " ")
+	switch {
+	case event == EventKeyExport && object == "":
 		object = s.masters.now().Name()
-	case EventBackup:
+	case event == EventKeyImport && keyNameForm.MatchString(object):
+	case event == EventBackup && object == "":
 	default:
-		return fmt.Errorf("this server does not know the event %q", event)
+		return fmt.Errorf("this server does not know the event %q", what)
 	}
 	return s.act(ctx, func(t *act) error { return t.audit(Audit{Event: event, Object: object, Outcome: "done"}) })
 }
