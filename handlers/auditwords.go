@@ -20,7 +20,7 @@ var auditKinds = []struct {
 	{"Accounts", [][2]string{
 		{"account.register", "Registered"}, {"account.profile", "Changed the name"}, {"account.email", "Changed the email address"}, {"account.password", "Changed the password"},
 		{"account.totp", "Set up a new authenticator"}, {"account.codes", "Made new recovery codes"}, {"account.recovery", "Used a recovery code"}, {"account.rehash", "Password hashed anew"},
-		{"account.passkey", "Added a passkey"}, {"account.passkey-remove", "Removed a passkey"}, {"account.disable", "Disabled an account"}, {"account.enable", "Enabled an account"},
+		{"account.passkey", "Added a passkey"}, {"account.passkey-name", "Renamed a passkey"}, {"account.passkey-remove", "Removed a passkey"}, {"account.disable", "Disabled an account"}, {"account.enable", "Enabled an account"},
 		{"account.promote", "Made an administrator"}, {"account.demote", "Took administration away"}, {"account.reset-link", "Made a link for a new password"}, {"account.reset", "Set a new password through a link"},
 		{"account.delete", "Deleted an account"},
 	}},

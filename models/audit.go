@@ -35,8 +35,8 @@ type By struct {
 // Accounts. The object is "user revision"; the actor is whoever did it, the person or the administrator.
 //
 //	account.register  profile  email  password  totp  codes  recovery (a recovery code was used)
-//	account.rehash    passkey  passkey-remove  disable  enable  promote  demote
-//	account.reset     delete
+//	account.rehash    passkey  passkey-name  passkey-remove  disable  enable  promote  demote
+//	account.reset     reset-link  delete
 //
 // Sessions, and links that can be used up. The object is half of a keyed hash; the outcome of an
 // ended session is why, that of a link what it is for.

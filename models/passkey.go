@@ -159,6 +159,38 @@ func passkeyName(name string) (string, error) {
 	return line("name", "The name", name, passkeyNameMax)
 }
 
+// RenamePasskey gives one of the doer's passkeys another name. It is Invalid in the field "name" for a
+// name that is none, NotFound when the doer has no such passkey.
+func (s *Store) RenamePasskey(ctx context.Context, by By, id ID, name string) error {
+	_, own, _, err := s.passkeys(ctx, by.User)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(own, func(k passkey) bool { return k.id == id }) {
+		return errNotFound
+	}
+	if name, err = passkeyName(name); err != nil {
+		return err
+	}
+	return s.operate(ctx, by, by.User, "passkey-name", func(t *act, _ *account) error {
+		keys, err := s.readPasskeys(ctx, t.db.Statement.ConnPool, by.User)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(keys, func(k passkey) bool { return k.id == id })
+		if i < 0 {
+			return errNotFound
+		}
+		keys[i].Name = name
+		plain, err := json.Marshal(keys[i].sealedPasskey)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec("UPDATE passkeys SET credential = ? WHERE id = ? AND user_id = ?", s.service.SealPasskey(by.User, id, plain), id, by.User)
+		return err
+	})
+}
+
 // RemovePasskey takes a passkey away from the doer, for good. It is NotFound when there is none of that id.
 func (s *Store) RemovePasskey(ctx context.Context, by By, id ID) error {
 	return s.operate(ctx, by, by.User, "passkey-remove", func(t *act, _ *account) error {
