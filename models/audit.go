@@ -38,8 +38,9 @@ type By struct {
 //	account.rehash    passkey  passkey-name  passkey-remove  disable  enable  promote  demote
 //	account.reset     reset-link  delete
 //
-// Sessions, and links that can be used up. The object is half of a keyed hash; the outcome of an
-// ended session is why, that of a link what it is for.
+// Sessions, and links that can be used up. The object is half of a keyed hash, and of a session that
+// an administrator has ended the user besides; the outcome of an ended session is why, that of a link
+// what it is for.
 //
 //	session.end
 //	token.create  token.use  token.revoke    set-up links, invitations, links for a new password

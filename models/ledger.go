@@ -46,8 +46,8 @@ const usedUp = 1 << 30
 
 // Events that the ledger reads. All events of an account begin alike.
 const (
-	eventAccount     = "account." // object: user and the profile's new revision
-	eventSessionEnd  = "session.end"
+	eventAccount     = "account."    // object: user and the profile's new revision
+	eventSessionEnd  = "session.end" // object: the session, and whose it was when somebody else has ended it
 	eventTokenCreate = "token.create"
 	eventTokenUse    = "token.use"
 	eventTokenRevoke = "token.revoke"
@@ -83,7 +83,8 @@ func (l *ledger) note(events []Audit, tick uint64, at int64) {
 				l.accounts[user] = noticed{revision, tick}
 			}
 		case e.Event == eventSessionEnd:
-			l.sessions[e.Object] = at
+			session, _, _ := strings.Cut(e.Object, " ")
+			l.sessions[session] = at
 		case e.Event == eventTokenUse:
 			l.tokens[e.Object]++
 		case e.Event == eventTokenRevoke:

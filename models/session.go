@@ -273,7 +273,11 @@ func (t *act) bury(by By, why, where string, args ...any) ([]sessionRow, error) 
 		if who.User.Zero() {
 			who.User = row.UserID
 		}
-		if err := t.audit(who.audit(eventSessionEnd, handleOf(row.TokenHash), why)); err != nil {
+		object := handleOf(row.TokenHash)
+		if who.User != row.UserID {
+			object += " " + row.UserID.String()
+		}
+		if err := t.audit(who.audit(eventSessionEnd, object, why)); err != nil {
 			return nil, err
 		}
 	}
