@@ -18,7 +18,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -249,7 +248,7 @@ var zone = time.Local
 func (demoCommand) Run(o options) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	signal.Ignore(syscall.SIGTTIN) // tellCodes reads lines; in the background there are none, and nothing stops for that
+	signal.Ignore(syscall.SIGTTIN) // the console reads lines; in the background there are none, and nothing stops for that
 	listener, err := net.Listen("tcp", o.Addr)
 	if err != nil {
 		return listenError(o.Addr, err)
@@ -276,14 +275,14 @@ func (demoCommand) Run(o options) error {
 	case err != nil:
 		return err
 	}
-	people = people[:2]
 	listen := func() (net.Listener, error) { return listener, nil }
 	return serve(ctx, o, false, listen, func(store *models.Store, urls []string, cert certs.Info, _ string) {
-		greetDemo(os.Stdout, o, temporary, urls, cert, people)
-		go tellCodes(ctx, os.Stdin, os.Stdout, people, func(p demo.Person) bool {
+		console := demo.Console{Out: os.Stdout, People: people[:2], Zone: zone, Inside: func(p demo.Person) bool {
 			user, err := store.User(ctx, p.ID)
-			return err == nil && user.LoginAt.IsZero()
-		})
+			return err != nil || !user.LoginAt.IsZero()
+		}}
+		console.Greet(demo.Place{URLs: urls, Fingerprint: cert.CertSHA256, Data: o.Data, Temporary: temporary})
+		go console.TellCodes(ctx, os.Stdin)
 	})
 }
 
@@ -300,78 +299,6 @@ func empty(dir string) error {
 		return fmt.Errorf("the folder %s is in use or not empty, and a demo touches nothing that is there: choose a new one with --data, or leave that out. A demo that was kept is started with: serve --data %[1]s", dir)
 	}
 	return nil
-}
-
-// greetDemo tells whoever started the demo what it is and how to get in.
-func greetDemo(w io.Writer, o options, temporary bool, urls []string, cert certs.Info, people []demo.Person) {
-	data, end := o.Data, "deletes it"
-	if temporary {
-		data += ", deleted at the end (--data DIR keeps it)"
-	} else {
-		data, end = data+", kept", "keeps its folder"
-	}
-	fmt.Fprintf(w, "\nThis is an example: a week in the rooms of a small repair co-op. Its people and all that they say are invented.\n\n")
-	fmt.Fprintf(w, "  open          %s\n", urls[0])
-	for _, url := range urls[1:] {
-		fmt.Fprintf(w, "  also at       %s\n", url)
-	}
-	fmt.Fprintf(w, "  certificate   SHA-256 %s\n  data          %s\n", cert.CertSHA256, data)
-	for i, p := range people {
-		fmt.Fprintf(w, "\n%s %s:\n\n  user name     %s\n  password      %s\n  code          %s\n  or an app     with the secret %s\n",
-			[]string{"Log in as", "In another browser or a private window be"}[i], p.FullName, p.Username, p.Password, codeOf(p), grouped(p.Secret, 4))
-	}
-	fmt.Fprintf(w, "\nA code works once, for about a minute. New ones come below until the first login; Enter shows them at any time.\n")
-	fmt.Fprintf(w, "Browsers ask about the certificate on the first visit: compare the fingerprint. Ctrl+C ends the demo and %s.\n\n", end)
-}
-
-// tellCodes prints, at each new code, those of the people who are still outside, and everybody's when a
-// line is typed, until ctx ends.
-func tellCodes(ctx context.Context, in io.Reader, w io.Writer, people []demo.Person, outside func(demo.Person) bool) {
-	typed := make(chan struct{})
-	go func() {
-		for lines := bufio.NewScanner(in); lines.Scan(); {
-			typed <- struct{}{}
-		}
-	}()
-	for ctx.Err() == nil {
-		all := false
-		select {
-		case <-ctx.Done():
-			return
-		case <-typed:
-			all = true
-		case <-time.After(codeLife - time.Duration(time.Now().UnixNano())%codeLife):
-		}
-		line := ""
-		for _, p := range people {
-			if all || outside(p) {
-				line += fmt.Sprintf("   %s %s", p.Username, codeOf(p))
-			}
-		}
-		if line != "" {
-			fmt.Fprintf(w, "  codes at %s%s\n", time.Now().In(zone).Format("15:04:05"), line)
-		}
-	}
-}
-
-const codeLife = 30 * time.Second
-
-// codeOf is somebody's current code in two halves, as authenticators show it.
-func codeOf(p demo.Person) string {
-	code, err := p.Code(time.Now())
-	if err != nil {
-		return err.Error()
-	}
-	return grouped(code, 3)
-}
-
-// grouped puts a space between groups of letters.
-func grouped(s string, size int) string {
-	var groups []string
-	for group := range slices.Chunk([]byte(s), size) {
-		groups = append(groups, string(group))
-	}
-	return strings.Join(groups, " ")
 }
 
 // configuration is what the audit log keeps of the flags. None of them is a secret.

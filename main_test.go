@@ -31,13 +31,10 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	_ "github.com/mattn/go-sqlite3"
 	"github.com/pquerna/otp/totp"
-
-	"conclave/models/demo"
 )
 
 // binary is the program under test, built once: what runs here is what ships.
@@ -907,17 +904,25 @@ func TestAccountsFromTheCommandLine(t *testing.T) { // R7, R8, R70a
 	}
 }
 
+// Built without a C compiler, the driver of the database says one sentence of its own, which nobody can act on.
 func TestWithoutACCompilerItSaysWhatToInstall(t *testing.T) {
 	t.Parallel()
-	stub := filepath.Join(t.TempDir(), "conclave")
-	build := exec.Command("go", "build", "-o", stub, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/mattn/go-sqlite3").Output()
+	must(t, err)
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(strings.TrimSpace(string(dir)), "static_mock.go"), nil, 0)
+	must(t, err)
+	said := ""
+	ast.Inspect(file, func(n ast.Node) bool {
+		if call, is := n.(*ast.CallExpr); is && len(call.Args) == 1 {
+			if text, is := call.Args[0].(*ast.BasicLit); is && text.Kind == token.STRING {
+				said, _ = strconv.Unquote(text.Value)
+			}
+		}
+		return true
+	})
+	if got := advice(fmt.Errorf("open the database: %w", errors.New(said))); said == "" || !strings.Contains(got, "C compiler") || !strings.Contains(got, "apt install gcc") {
+		t.Errorf("the driver says %q, and the program %q", said, got)
 	}
-	cmd := exec.Command(stub, "--addr", "127.0.0.1:0")
-	cmd.Dir = t.TempDir()
-	fails(t, cmd, 2, "C compiler", "apt install gcc")
 }
 
 var demoPerson = regexp.MustCompile(`user name +(\S+)\n +password +(\S+)\n +code +(\d{3} \d{3})\n.* secret ([A-Z2-7 ]+)\n`)
@@ -1053,69 +1058,6 @@ func TestADemoTouchesNoFolderThatHoldsAnything(t *testing.T) {
 	fails(t, command(dir, "--addr", "127.0.0.1:0", "demo", "--data", "data"), 2, "in use or not empty")
 	fails(t, command(t.TempDir(), "--addr", "127.0.0.1:"+port, "demo"), 2, port+" is already in use")
 	p.person("probe").read("/readyz")
-}
-
-// The console of a demo stands in for the app of whoever has none.
-func TestADemoSaysTheCodesUntilSomebodyIsIn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(context.Background())
-		keys, typed := io.Pipe()
-		var told sync.Mutex // over what both goroutines touch
-		var out bytes.Buffer
-		people := []demo.Person{{Username: "mara", Secret: "MFRGGZDFMZTWQ2LKMFRGGZDFMZTWQ2LK"}, {Username: "yusuf", Secret: "ORSXG5BAORSXG5BAORSXG5BAORSXG5BA"}}
-		outside := map[string]bool{"mara": true, "yusuf": true}
-		ended := make(chan bool)
-		go func() {
-			tellCodes(ctx, keys, locked{&told, &out}, people, func(p demo.Person) bool {
-				told.Lock()
-				defer told.Unlock()
-				return outside[p.Username]
-			})
-			close(ended)
-		}()
-		says := func(after time.Duration, want string) {
-			t.Helper()
-			time.Sleep(after)
-			synctest.Wait()
-			told.Lock()
-			defer told.Unlock()
-			if got := out.String(); !regexp.MustCompile(`^` + want + `$`).MatchString(got) {
-				t.Errorf("it says %q, want %q", got, want)
-			}
-			out.Reset()
-		}
-		comesIn := func(who string, is bool) {
-			told.Lock()
-			defer told.Unlock()
-			outside[who] = !is
-		}
-		const mara, yusuf = `   mara \d{3} \d{3}`, `   yusuf \d{3} \d{3}`
-		says(29*time.Second, "")
-		says(time.Second, `  codes at ..:..:30`+mara+yusuf+"\n")
-		comesIn("mara", true)
-		says(30*time.Second, `  codes at ..:..:00`+yusuf+"\n")
-		comesIn("yusuf", true)
-		says(time.Minute, "")
-		io.WriteString(typed, "\n")
-		says(0, `  codes at ..:..:00`+mara+yusuf+"\n")
-		typed.Close() // as with </dev/null
-		comesIn("mara", false)
-		says(30*time.Second, `  codes at ..:..:30`+mara+"\n")
-		cancel()
-		<-ended
-	})
-}
-
-// locked is a writer that shares a lock with whoever reads what was written.
-type locked struct {
-	sync.Locker
-	w io.Writer
-}
-
-func (l locked) Write(p []byte) (int, error) {
-	l.Lock()
-	defer l.Unlock()
-	return l.w.Write(p)
 }
 
 // The house: who may import whom (main, and the packages of one folder each).

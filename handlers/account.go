@@ -23,7 +23,7 @@ func (a *App) showAccount(c echo.Context, status int, page func(views.Shell) tem
 	}
 	s := a.shell(c)
 	if left <= fewCodes && a.unsavedCodes(c) == nil {
-		s.Heed = fewCodesNotice(left)
+		s.Heed = views.CodesHeed(left)
 	}
 	return a.render(c, status, page(s))
 }
@@ -73,7 +73,7 @@ func (a *App) saveProfile(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.noted(c, "Saved. Your rooms show the new name.", "/account")
+	return a.noted(c, views.ProfileSavedNotice, "/account")
 }
 
 func (a *App) emailPage(c echo.Context) error {
@@ -98,7 +98,7 @@ func (a *App) saveEmail(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.noted(c, "Saved.", "/account")
+	return a.noted(c, views.EmailSavedNotice, "/account")
 }
 
 func profileForm(u models.User) views.Profile {

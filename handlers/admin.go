@@ -20,7 +20,7 @@ import (
 func administrator(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if !visitOf(c).user.Admin {
-			return &models.Error{Kind: models.Denied, Msg: "Only whoever administers this server can see this."}
+			return &models.Error{Kind: models.Denied, Msg: views.ErrorAdministratorOnly}
 		}
 		return next(c)
 	}
@@ -69,20 +69,20 @@ func (a *App) overview(c echo.Context) error {
 
 func integrityWarnings(state models.IntegrityState, now time.Time) (list []string) {
 	if text, broken := chainWords(state.Audit); broken {
-		list = append(list, "The audit log: "+text)
+		list = append(list, views.OverviewAudit.With(text))
 	}
 	for _, h := range state.Harmed {
-		text := "Room " + h.Room.String()[:shortID] + ": " + h.What + "."
+		text := views.OverviewRoom
 		if h.Closed {
-			text += " Nothing can be added to it."
+			text = views.OverviewRoomClosed
 		}
-		list = append(list, text)
+		list = append(list, text.With(h.Room.String()[:shortID], h.What))
 	}
 	if len(state.Harmed) > 0 {
-		list = append(list, "conclave verify names every finding. Ask who can write the database file; a backup from before brings back what was there.")
+		list = append(list, views.OverviewVerify)
 	}
 	if !state.Anchored.IsZero() && now.Sub(state.Anchored) > anchorsLate {
-		list = append(list, "The anchors could not be written for "+models.InWords(now.Sub(state.Anchored))+": look into the server's log.")
+		list = append(list, views.OverviewAnchors.With(models.InWords(now.Sub(state.Anchored))))
 	}
 	return list
 }
@@ -91,7 +91,7 @@ func keyWarnings(h models.Health) []string {
 	if len(h.Unused) == 0 {
 		return nil
 	}
-	return []string{"Key files that this database does not use lie beside the key: " + strings.Join(h.Unused, ", ") + ". An old key still opens old backups; conclave keys destroy deletes one."}
+	return []string{views.OverviewUnusedKeys.With(strings.Join(h.Unused, ", "))}
 }
 
 func (a *App) process(h models.Health) views.Server {

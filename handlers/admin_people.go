@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 
@@ -44,7 +43,7 @@ func (a *App) account(c echo.Context) (models.Account, error) {
 
 // operate does one thing to an account, says so and goes back to its page. What cannot be done
 // stands on that page with its reason.
-func (a *App) operate(deed func(context.Context, models.By, models.ID) error, done string) echo.HandlerFunc {
+func (a *App) operate(deed func(context.Context, models.By, models.ID) error, done views.Text) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		account, err := a.account(c)
 		if err != nil {
@@ -53,7 +52,7 @@ func (a *App) operate(deed func(context.Context, models.By, models.ID) error, do
 		if err := deed(c.Request().Context(), by(c), account.ID); err != nil {
 			return a.personAgain(c, account, err)
 		}
-		a.sessions.Put(c.Request().Context(), keyNotice, fmt.Sprintf(done, account.Username))
+		a.sessions.Put(c.Request().Context(), keyNotice, done.With(account.Username))
 		if account.ID == visitOf(c).user.ID {
 			return seeOther(c, "/rooms") // who did it to himself may not see that page any more
 		}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"unicode"
+
+	"conclave/views"
 )
 
 const agentMax = 256 // characters: browsers name themselves last
@@ -46,13 +48,13 @@ func browserIn(agent string) string {
 	browser, system := nameIn(agent, browserNames), nameIn(agent, systemNames)
 	switch {
 	case browser != "" && system != "":
-		return browser + " on " + system
+		return views.SessionBrowser.With(browser, system)
 	case browser != "":
 		return browser
 	case system != "":
-		return "Unknown browser on " + system
+		return views.SessionUnknownOn.With(system)
 	case agent == "":
-		return "Unknown browser"
+		return views.SessionUnknown
 	}
 	if letters := []rune(agent); len(letters) > agentShown {
 		return string(letters[:agentShown]) + "…"

@@ -67,6 +67,6 @@ func (a *App) liftWait(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, "The wait is lifted: the person can log in again at once.")
+	a.sessions.Put(c.Request().Context(), keyNotice, views.AttemptsLiftedNotice)
 	return seeOther(c, "/admin/attempts")
 }

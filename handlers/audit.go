@@ -57,7 +57,7 @@ func (a *App) auditFilter(c echo.Context, f auditFields) (filter models.AuditFil
 	}
 	var ok bool
 	if filter.Events, ok = auditEvents(f.kind); !ok {
-		fault("", "There is no such kind of event. Choose one from the list.")
+		fault("", views.AuditKindProblem)
 	}
 	day := func(field, text string) time.Time {
 		if text == "" {
@@ -65,7 +65,7 @@ func (a *App) auditFilter(c echo.Context, f auditFields) (filter models.AuditFil
 		}
 		at, err := time.Parse(time.DateOnly, text)
 		if err != nil {
-			fault(field, "Write a day as 2026-11-22.")
+			fault(field, views.AuditDayProblem)
 		}
 		return at
 	}
@@ -97,7 +97,7 @@ func (a *App) auditPage(c echo.Context) error {
 	}
 	f := auditFields{c.QueryParam("kind"), strings.TrimSpace(c.QueryParam("person")), c.QueryParam("from"), c.QueryParam("to")}
 	l := views.AuditLog{
-		Kind: f.kind, Kinds: auditChoices(), Person: views.Field{Value: f.person}, From: views.Field{Value: f.from}, To: views.Field{Value: f.to},
+		Kind: f.kind, Kinds: views.AuditKinds, Person: views.Field{Value: f.person}, From: views.Field{Value: f.from}, To: views.Field{Value: f.to},
 		Filtered: len(f.query()) > 0,
 	}
 	before, err := strconv.ParseUint(c.QueryParam("before"), 10, 63)
@@ -108,7 +108,7 @@ func (a *App) auditPage(c echo.Context) error {
 	if fault, ok := faults(err); ok && err != nil {
 		l.Error, l.Person.Error, l.From.Error, l.To.Error = fault[""], fault["person"], fault["from"], fault["to"]
 		if l.Error == "" {
-			l.Error = "Correct what is marked above, or show everything."
+			l.Error = views.AuditFiltersProblem
 		}
 		l.State, l.Broken = chainWords(a.o.Store.Integrity().Audit)
 		return a.render(c, http.StatusUnprocessableEntity, views.AuditPage(a.shell(c), l))
@@ -135,15 +135,14 @@ func (a *App) auditPage(c echo.Context) error {
 func chainWords(state models.AuditState) (text string, broken bool) {
 	switch {
 	case state.Damaged > 0:
-		return fmt.Sprintf("This log is not what was written: at entry %d, %s. Run conclave verify, and ask who can write the database file.", state.Damaged, state.What), true
+		return views.AuditChainDamaged.With(strconv.FormatUint(state.Damaged, 10), state.What), true
 	case !state.Checked:
-		return "The chain of this log is still being checked since the start of the server. What stands below has been checked by itself.", false
+		return views.AuditChainOpen, false
 	}
-	text = "The chain of this log is whole: it was checked from its first entry at the start of the server, and every minute since."
-	if state.UpTo > 0 {
-		text += fmt.Sprintf(" It reaches to entry %d at least.", state.UpTo)
+	if state.UpTo == 0 {
+		return views.AuditChainWhole, false
 	}
-	return text, false
+	return views.AuditChainUpTo.With(views.AuditChainWhole, strconv.FormatUint(state.UpTo, 10)), false
 }
 
 // exportAudit hands out what the page with the same filters shows. It changes nothing but that it is
@@ -160,7 +159,7 @@ func (a *App) exportAudit(c echo.Context) error {
 	}
 	write, known := auditWriters[field("format")]
 	if !known {
-		return &models.Error{Kind: models.Invalid, Msg: "The audit log can be exported as CSV or as JSON. Go back and choose one of them."}
+		return &models.Error{Kind: models.Invalid, Msg: views.AuditFormatProblem}
 	}
 	filter, err := a.auditFilter(c, f)
 	if err != nil {
@@ -217,7 +216,7 @@ func exported(entries []models.AuditEntry) []exportedEvent {
 		x := exportedEvent{N: e.N, Integrity: "verified"}
 		switch {
 		case e.Cut > 0:
-			x.Integrity = fmt.Sprintf("%d entries are missing: the log ends before this one", e.Cut)
+			x.Integrity = views.AuditExportCut.With(strconv.FormatUint(e.Cut, 10))
 		case e.Damaged != "":
 			x.Integrity = e.Damaged
 		default:
@@ -228,7 +227,7 @@ func exported(entries []models.AuditEntry) []exportedEvent {
 		}
 		list = append(list, x)
 		if e.Missing > 0 {
-			list = append(list, exportedEvent{N: e.N - e.Missing, Integrity: fmt.Sprintf("%d entries are missing from this one on", e.Missing)})
+			list = append(list, exportedEvent{N: e.N - e.Missing, Integrity: views.AuditExportMissing.With(strconv.FormatUint(e.Missing, 10))})
 		}
 	}
 	return list

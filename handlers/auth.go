@@ -50,12 +50,12 @@ func (a *App) tryRegister(c echo.Context, r models.Registration) (models.ID, err
 	case a.o.Registration == "closed":
 		return models.ID{}, errClosed
 	case a.o.Registration == "invite" && r.Token == "":
-		return models.ID{}, &models.Error{Kind: models.Invalid, Field: "token", Msg: "Only somebody with an invitation or a set-up link can register here. Paste the link."}
+		return models.ID{}, &models.Error{Kind: models.Invalid, Field: "token", Msg: views.RegisterTokenProblem}
 	}
 	return a.o.Store.Register(c.Request().Context(), r)
 }
 
-var errClosed = &models.Error{Kind: models.Denied, Msg: "You cannot register here at the moment. Ask the person who runs this server."}
+var errClosed = &models.Error{Kind: models.Denied, Msg: views.RegisterClosedProblem}
 
 func (a *App) registerAgain(c echo.Context, r models.Registration, err error) error {
 	fault, ok := faults(err)
@@ -86,7 +86,7 @@ func (a *App) confirmPage(c echo.Context) error {
 func (a *App) pendingForm(c echo.Context) (views.Enrol, error) {
 	id, err := models.ParseID(a.sessions.GetString(c.Request().Context(), keyPending))
 	if err != nil {
-		return views.Enrol{}, &models.Error{Kind: models.Conflict, Msg: "There is no registration under way in this browser. Start again with your name."}
+		return views.Enrol{}, &models.Error{Kind: models.Conflict, Msg: views.RegisterGoneProblem}
 	}
 	p, err := a.o.Store.Pending(c.Request().Context(), id)
 	if err != nil {
@@ -277,7 +277,7 @@ func (a *App) enrol(c echo.Context) error {
 	if err := a.arrive(c, user, models.ByRecovery); err != nil {
 		return err
 	}
-	a.sessions.Put(ctx, keyNotice, enrolledNotice(left))
+	a.sessions.Put(ctx, keyNotice, views.AuthenticatorNotice(left))
 	if failed != "" {
 		a.sessions.Put(ctx, keyArrival, failed)
 	}

@@ -31,7 +31,7 @@ func TestBrowserAKnockAndItsAnswerAreLive(t *testing.T) {
 	}
 	a.until("who waits", `document.querySelector("#knocks").textContent.includes("Zoe Washburne") && document.querySelector("#knocks button").checkVisibility()`)
 	a.click("#knocks form[action$='/admit'] button")
-	a.until("what has happened", `document.querySelector(".notice")?.textContent.includes("Zoe Washburne is in the room now.")`)
+	a.until("what has happened", `document.querySelector(".notice")?.textContent.includes("Zoe Washburne\u2069 is in the room now.")`)
 	z.until("the room", `document.querySelector("#your-rooms .room-card a")?.textContent === "Engine room"`)
 	if read[float64](z, "window.marked") != marked {
 		t.Error("her page was loaded again")

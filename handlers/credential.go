@@ -43,7 +43,7 @@ func (a *App) savePassword(c echo.Context) error {
 	if err := a.renew(c); err != nil {
 		return err
 	}
-	return a.noted(c, "Your password is changed, and all other sessions are logged out.", "/account")
+	return a.noted(c, views.PasswordChangedNotice, "/account")
 }
 
 // Another authenticator. Its secret is made when the page is first shown, and stays the same
@@ -94,7 +94,7 @@ func (a *App) saveAuthenticator(c echo.Context) error {
 		return err
 	}
 	a.sessions.Remove(ctx, keyNewSecret)
-	return a.noted(c, enrolledNotice(left), "/account")
+	return a.noted(c, views.AuthenticatorNotice(left), "/account")
 }
 
 func (a *App) authenticatorAgain(c echo.Context, err error) error {

@@ -38,21 +38,6 @@ func status(err error) int {
 	return http.StatusInternalServerError
 }
 
-// texts say what went wrong and what to do, by status: an error page never shows more.
-var texts = map[int]views.Error{
-	http.StatusForbidden:                   {Title: "That is not allowed", Text: "Conclave only accepts what its own pages send, from people who may do it. Go back, reload the page and try again."},
-	http.StatusNotFound:                    {Title: "Nothing here", Text: "There is nothing at this address, or nothing that you may see. If somebody invited you, ask for the room code and enter it on the page of your rooms."},
-	http.StatusMethodNotAllowed:            {Title: "That does not work this way", Text: "This address cannot be used like that. Go back and use the buttons of the page."},
-	http.StatusConflict:                    {Title: "This has changed meanwhile", Text: "Go back, reload the page and try again."},
-	http.StatusRequestEntityTooLarge:       {Title: "That is too long", Text: "A form can carry at most 64 KiB. Go back and send it in parts."},
-	http.StatusRequestHeaderFieldsTooLarge: {Title: "That is too long", Text: "Your browser sent more about itself than this server takes, most likely in cookies. Delete the cookies of this address and try again."},
-	http.StatusMisdirectedRequest:          {Title: "Unknown address", Text: "This server does not know itself by the name in the address bar. Open it by the address it printed when it started, or ask whoever runs it to add the name with --host."},
-	http.StatusUnprocessableEntity:         {Title: "That did not work", Text: "Go back and check what you entered."},
-	http.StatusTooManyRequests:             {Title: "Too fast", Text: "That was too often in too short a time. Wait a moment and try again."},
-	http.StatusServiceUnavailable:          {Title: "One moment", Text: "The server has too much to do at this moment. Wait a few seconds and try again."},
-	http.StatusInternalServerError:         {Title: "Something went wrong here", Text: "This is the server's fault, not yours, and it has been written down. Try again; if it stays, tell whoever runs the server the number below."},
-}
-
 // fail answers an error. Once a response has begun there is nothing left to say.
 func (a *App) fail(err error, c echo.Context) {
 	if c.Response().Committed || errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil {
@@ -86,12 +71,7 @@ func (a *App) askToSignIn(c echo.Context) error {
 }
 
 func (a *App) showError(c echo.Context, code int, err error) error {
-	shown, ok := texts[code]
-	if !ok {
-		shown = texts[http.StatusInternalServerError]
-		shown.Title = http.StatusText(code)
-	}
-	shown.Status = code
+	shown := views.ErrorOf(code)
 	shown.RequestID, _ = c.Get(requestIDKey).(string)
 	var ours *models.Error
 	if errors.As(err, &ours) {
@@ -100,12 +80,12 @@ func (a *App) showError(c echo.Context, code int, err error) error {
 		}
 	}
 	retryAfter(c, err)
-	shown.BackURL, shown.BackText = "/login", "To the login"
+	shown.BackURL, shown.BackText = "/login", views.ErrorToLogin
 	if visitOf(c).signedIn() {
-		shown.BackURL, shown.BackText = "/rooms", "To your rooms"
+		shown.BackURL, shown.BackText = "/rooms", views.ErrorToRooms
 	}
 	if target := c.Request().URL.Path; code == http.StatusServiceUnavailable && c.Request().Method == http.MethodGet && localTarget(target) == target {
-		shown.BackURL, shown.BackText = target, "Try again"
+		shown.BackURL, shown.BackText = target, views.ErrorTryAgain
 	}
 	if partial(c) {
 		return a.render(c, code, views.ErrorPartial(shown))

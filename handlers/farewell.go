@@ -39,7 +39,7 @@ func (a *App) showFarewell(c echo.Context, code int, f views.Farewell) error {
 		switch {
 		case len(card.People) > 1:
 		case card.Name == "":
-			f.Closing = append(f.Closing, "A room that cannot be opened")
+			f.Closing = append(f.Closing, views.RoomsBroken)
 		default:
 			f.Closing = append(f.Closing, card.Name)
 		}
@@ -54,7 +54,7 @@ func (a *App) farewell(c echo.Context) error {
 	}
 	f := views.Farewell{Typed: views.Field{Value: field("username")}, Remove: field("remove_messages") != ""}
 	if strings.ToLower(strings.TrimSpace(f.Typed.Value)) != visitOf(c).user.Username {
-		f.Typed.Error = "Type your user name here, so that this does not happen by mistake."
+		f.Typed.Error = views.FarewellNameProblem
 		return a.showFarewell(c, http.StatusUnprocessableEntity, f)
 	}
 	if err := http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(farewellDeadline)); err != nil {

@@ -106,7 +106,7 @@ func (a *App) listen(c echo.Context, m models.Membership) error {
 	var err error
 	s.sub, err = a.o.Hub.Subscribe(feed.Listener{Topic: m.Room, User: v.user.ID, Session: v.session, Address: addressKey(c), Drain: s.drain, Abort: s.abort})
 	if err != nil {
-		return &models.Error{Kind: models.Limited, Msg: "Too many pages of this server are open. Close some of them.", Err: err, Wait: 5 * time.Second}
+		return &models.Error{Kind: models.Limited, Msg: views.ErrorManyPages, Err: err, Wait: 5 * time.Second}
 	}
 	h := c.Response().Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")

@@ -17,6 +17,7 @@ import (
 	"conclave/models"
 	"conclave/models/feed"
 	"conclave/static"
+	"conclave/views"
 )
 
 // Options are what the handlers need to know.
@@ -121,11 +122,11 @@ func New(o Options) *App {
 	admin.get("/admin", a.overview)
 	admin.get("/admin/people", a.peoplePage)
 	admin.get(personRoute, a.personPage)
-	admin.post(personRoute+"/promote", a.sudo(personRoute, a.operate(a.o.Store.Promote, "%s is an administrator now.")))
-	admin.post(personRoute+"/demote", a.sudo(personRoute, a.operate(a.o.Store.Demote, "%s is no administrator any more.")))
-	admin.post(personRoute+"/disable", a.sudo(personRoute, a.operate(a.o.Store.Disable, "%s is logged out everywhere and cannot log in.")))
-	admin.post(personRoute+"/enable", a.sudo(personRoute, a.operate(a.o.Store.Enable, "%s can log in again.")))
-	admin.post(personRoute+"/sessions", a.sudo(personRoute, a.operate(a.o.Store.EndSessions, "%s is logged out everywhere.")))
+	admin.post(personRoute+"/promote", a.sudo(personRoute, a.operate(a.o.Store.Promote, views.PersonPromotedNotice)))
+	admin.post(personRoute+"/demote", a.sudo(personRoute, a.operate(a.o.Store.Demote, views.PersonDemotedNotice)))
+	admin.post(personRoute+"/disable", a.sudo(personRoute, a.operate(a.o.Store.Disable, views.PersonDisabledNotice)))
+	admin.post(personRoute+"/enable", a.sudo(personRoute, a.operate(a.o.Store.Enable, views.PersonEnabledNotice)))
+	admin.post(personRoute+"/sessions", a.sudo(personRoute, a.operate(a.o.Store.EndSessions, views.PersonLoggedOutNotice)))
 	admin.post(personRoute+"/reset", a.sudo(personRoute, a.makeReset))
 	admin.get("/admin/invitations", a.invitationsPage)
 	admin.post("/admin/invitations", a.sudo("/admin/invitations", a.invite))

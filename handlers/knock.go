@@ -15,22 +15,22 @@ import (
 
 // admit lets somebody who has knocked in.
 func (a *App) admit(c echo.Context) error {
-	return a.answer(c, a.o.Store.Admit, " is in the room now.")
+	return a.answer(c, a.o.Store.Admit, views.KnockAdmittedNotice)
 }
 
 // decline sends somebody who has knocked away.
 func (a *App) decline(c echo.Context) error {
-	return a.answer(c, a.o.Store.Decline, " waits no longer, and is not told why.")
+	return a.answer(c, a.o.Store.Decline, views.KnockDeclinedNotice)
 }
 
 // answer gives an answer and leads the owner back to where the list stood, with what became of it.
-func (a *App) answer(c echo.Context, give func(context.Context, models.Membership, string) (models.Profile, error), outcome string) error {
+func (a *App) answer(c echo.Context, give func(context.Context, models.Membership, string) (models.Profile, error), outcome views.Text) error {
 	field, err := form(c)
 	if err != nil {
 		return err
 	}
 	who, err := give(c.Request().Context(), membership(c), c.Param("username"))
-	notice := who.FullName + outcome
+	notice := outcome.With(views.Isolated(who.FullName))
 	if fault, ok := faults(err); ok && models.KindOf(err) == models.Conflict {
 		notice, err = fault[""], nil
 	}

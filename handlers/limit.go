@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"conclave/models"
+	"conclave/views"
 )
 
 // bucket allows count events per period for each key, and burst at once. It remembers the
@@ -37,7 +38,7 @@ func (b bucket) take(key string) error {
 	r := limiter.Reserve()
 	if wait := r.Delay(); wait > 0 {
 		r.Cancel()
-		return &models.Error{Kind: models.Limited, Msg: "That was too often in too short a time. Wait " + models.InWords(wait) + " and try again.", Wait: wait}
+		return &models.Error{Kind: models.Limited, Msg: views.ErrorTooOften.With(models.InWords(wait)), Wait: wait}
 	}
 	return nil
 }

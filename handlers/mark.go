@@ -6,6 +6,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"conclave/models"
+	"conclave/views"
 )
 
 // markRead notes how far the member has read.
@@ -16,7 +17,7 @@ func (a *App) markRead(c echo.Context) error {
 	}
 	n, err := strconv.ParseUint(field("n"), 10, 63)
 	if err != nil {
-		return &models.Error{Kind: models.Invalid, Field: "n", Msg: "This form is not one of ours. Reload the page and try again."}
+		return &models.Error{Kind: models.Invalid, Field: "n", Msg: views.ErrorForeignForm}
 	}
 	m := membership(c)
 	if err := a.limits.marks.take(m.User.String() + m.Room.String()); err != nil {

@@ -34,9 +34,9 @@ func (a *App) setRole(c echo.Context) error {
 		return err
 	}
 	role := models.Role(field("role"))
-	done := " is a plain member now."
+	done := views.MembersMemberNotice
 	if role == models.Moderator {
-		done = " is a moderator now."
+		done = views.MembersModeratorNotice
 	}
 	return a.manage(c, done, func(ctx context.Context, m models.Membership, user models.ID) error {
 		return a.o.Store.SetRole(ctx, m, user, role)
@@ -44,20 +44,20 @@ func (a *App) setRole(c echo.Context) error {
 }
 
 func (a *App) expel(c echo.Context) error {
-	return a.manage(c, " was removed from the room.", a.o.Store.Expel)
+	return a.manage(c, views.MembersRemovedNotice, a.o.Store.Expel)
 }
 
 func (a *App) ban(c echo.Context) error {
-	return a.manage(c, " was removed from the room and banned.", a.o.Store.Ban)
+	return a.manage(c, views.MembersBannedNotice, a.o.Store.Ban)
 }
 
 func (a *App) handOver(c echo.Context) error {
-	return a.manage(c, " owns the room now, and you are a moderator.", a.o.Store.HandOver)
+	return a.manage(c, views.MembersOwnerNotice, a.o.Store.HandOver)
 }
 
 // manage does something about the member whom the address names, and goes back to the members. done is
-// what the page says then behind the user name.
-func (a *App) manage(c echo.Context, done string, do func(context.Context, models.Membership, models.ID) error) error {
+// what the page says then about the user name.
+func (a *App) manage(c echo.Context, done views.Text, do func(context.Context, models.Membership, models.ID) error) error {
 	m, ctx, username := membership(c), c.Request().Context(), c.Param("username")
 	err := a.limits.manage.take(m.User.String())
 	if err == nil {
@@ -73,7 +73,7 @@ func (a *App) manage(c echo.Context, done string, do func(context.Context, model
 	if err != nil {
 		return err
 	}
-	a.sessions.Put(ctx, keyNotice, username+done)
+	a.sessions.Put(ctx, keyNotice, done.With(username))
 	return seeOther(c, "/rooms/"+m.Room.String()+"/members")
 }
 
@@ -86,7 +86,7 @@ func (a *App) liftBan(c echo.Context) error {
 	if err := a.o.Store.Unban(ctx, m, username); err != nil {
 		return err
 	}
-	a.sessions.Put(ctx, keyNotice, username+" may come back with the room code.")
+	a.sessions.Put(ctx, keyNotice, views.BannedLiftedNotice.With(username))
 	return seeOther(c, "/rooms/"+m.Room.String()+"/settings")
 }
 
@@ -106,9 +106,9 @@ func (a *App) setHistory(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	notice := "Newcomers see everything that was said in this room."
+	notice := views.NewcomersAllNotice
 	if models.History(field("history")) == models.HistorySinceJoin {
-		notice = "Newcomers see what is said from when they join."
+		notice = views.NewcomersSinceNotice
 	}
 	a.sessions.Put(ctx, keyNotice, notice)
 	return seeOther(c, "/rooms/"+m.Room.String()+"/settings")

@@ -50,7 +50,7 @@ func freshComposer(m models.Membership, c views.Composer) views.Composer {
 func (a *App) olderMessages(c echo.Context) error {
 	before, err := strconv.ParseUint(c.QueryParam("before"), 10, 63)
 	if err != nil {
-		return &models.Error{Kind: models.NotFound, Msg: "There is no such page of the history."}
+		return &models.Error{Kind: models.NotFound, Msg: views.MessageNoPage}
 	}
 	m := membership(c)
 	p, err := a.o.Store.Older(c.Request().Context(), m, before)
@@ -67,7 +67,7 @@ func (a *App) olderMessages(c echo.Context) error {
 func messageNumber(c echo.Context) (uint64, error) {
 	n, err := strconv.ParseUint(c.Param("n"), 10, 63)
 	if err != nil {
-		return 0, &models.Error{Kind: models.NotFound, Msg: "There is no such message."}
+		return 0, &models.Error{Kind: models.NotFound, Msg: views.MessageNone}
 	}
 	return n, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"conclave/models"
+	"conclave/views"
 )
 
 const (
@@ -171,7 +172,7 @@ func form(c echo.Context) (func(field string) string, error) {
 		if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
 			return nil, echo.NewHTTPError(http.StatusRequestEntityTooLarge)
 		}
-		return nil, &models.Error{Kind: models.Invalid, Msg: "This form did not arrive whole. Send it again.", Err: err}
+		return nil, &models.Error{Kind: models.Invalid, Msg: views.ErrorBrokenForm, Err: err}
 	}
 	return r.PostForm.Get, nil
 }

@@ -158,7 +158,7 @@ func (a *App) addPasskey(c echo.Context) error {
 		return err
 	}
 	if field("passkey") == "" { // no module has run
-		err = &models.Error{Kind: models.Invalid, Msg: "Your browser has made no passkey. That takes a current browser with JavaScript switched on."}
+		err = &models.Error{Kind: models.Invalid, Msg: views.PasskeyMissingProblem}
 	} else {
 		err = a.o.Store.AddPasskey(c.Request().Context(), by(c), field("name"), a.passkeyAnswer(c, forAdd, field("passkey")))
 	}
@@ -169,7 +169,7 @@ func (a *App) addPasskey(c echo.Context) error {
 		}
 		return a.showPasskeys(c, status(err), views.Passkeys{Name: views.Field{Value: field("name"), Error: fault["name"]}, Error: fault[""]}, nil)
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, "Your passkey is set up. From now on you can log in with it in place of the code.")
+	a.sessions.Put(c.Request().Context(), keyNotice, views.PasskeyAddedNotice)
 	return seeOther(c, passkeysRoute)
 }
 
@@ -195,7 +195,7 @@ func (a *App) renamePasskey(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.noted(c, "The passkey has its new name.", passkeysRoute)
+	return a.noted(c, views.PasskeyRenamedNotice, passkeysRoute)
 }
 
 func (a *App) removePasskey(c echo.Context) error {
@@ -206,6 +206,6 @@ func (a *App) removePasskey(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, "The passkey is removed and opens nothing any more. Your device may still list it; delete it there too.")
+	a.sessions.Put(c.Request().Context(), keyNotice, views.PasskeyRemovedNotice)
 	return seeOther(c, passkeysRoute)
 }

@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -23,26 +22,6 @@ func enrolForm(action, username, secret string) (views.Enrol, error) {
 	}
 	code, err := qrCode(address)
 	return views.Enrol{Action: action, Username: username, Secret: secret, QR: code}, err
-}
-
-func enrolledNotice(left int) string {
-	switch left {
-	case 0:
-		return "Your new authenticator is set up, and all other sessions are logged out. That was your last recovery code."
-	case 1:
-		return "Your new authenticator is set up, and all other sessions are logged out. You have one recovery code left."
-	}
-	return fmt.Sprintf("Your new authenticator is set up, and all other sessions are logged out. You have %d recovery codes left.", left)
-}
-
-func fewCodesNotice(left int) string {
-	switch left {
-	case 0:
-		return "You have no recovery code left: if you lose your phone, you cannot log in any more."
-	case 1:
-		return "You have one recovery code left."
-	}
-	return fmt.Sprintf("You have only %d recovery codes left.", left)
 }
 
 func person(p models.Profile) views.Person {

@@ -62,11 +62,11 @@ func invitations(list []models.Invitation, registration string, confirmed bool, 
 		state := ""
 		switch {
 		case m.Revoked:
-			state = "withdrawn"
+			state = views.InvitationWithdrawn
 		case m.Used >= m.Most:
-			state = "used up"
+			state = views.InvitationUsedUp
 		case !m.Expires.After(now):
-			state = "run out"
+			state = views.InvitationRunOut
 		}
 		i.List = append(i.List, views.Invitation{
 			ID: m.ID.String(), By: person(m.By), Created: m.Created, Expires: m.Expires, Most: m.Most, Used: m.Used, Ended: state,

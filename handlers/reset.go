@@ -37,6 +37,6 @@ func (a *App) reset(c echo.Context) error {
 		return err
 	}
 	a.begin(c)
-	a.sessions.Put(ctx, keyNotice, "Your new password is set, and all your sessions are logged out. Log in with it and a code.")
+	a.sessions.Put(ctx, keyNotice, views.ResetDoneNotice)
 	return seeOther(c, "/login")
 }

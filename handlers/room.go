@@ -50,7 +50,7 @@ func (a *App) showRooms(c echo.Context, status int, r views.Rooms) error {
 	s := a.shell(c)
 	s.Seen = seen
 	if c.QueryParam("gone") != "" {
-		s.Notice = "You are no longer in this room."
+		s.Notice = views.RoomsGoneNotice
 	}
 	return a.renderPacked(c, status, views.RoomsPage(s, r))
 }
@@ -119,7 +119,7 @@ func (a *App) joinRoom(c echo.Context) error {
 		return err
 	}
 	if room.Zero() {
-		a.sessions.Put(c.Request().Context(), keyNotice, "You have knocked. Somebody in the room has to let you in.")
+		a.sessions.Put(c.Request().Context(), keyNotice, views.RoomsKnockedNotice)
 		return seeOther(c, "/rooms")
 	}
 	return seeOther(c, "/rooms/"+room.String())
@@ -233,7 +233,7 @@ func (a *App) leaveRoom(c echo.Context) error {
 	if err := a.o.Store.Leave(c.Request().Context(), membership(c)); err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, "You have left the room.")
+	a.sessions.Put(c.Request().Context(), keyNotice, views.RoomLeftNotice)
 	return seeOther(c, "/rooms")
 }
 
@@ -263,7 +263,7 @@ func (a *App) proofPage(c echo.Context) error {
 func owned(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if membership(c).Role != models.Owner {
-			return &models.Error{Kind: models.Denied, Msg: "Only the owner of the room can do that."}
+			return &models.Error{Kind: models.Denied, Msg: views.RoomOwnerOnly}
 		}
 		return next(c)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"conclave/models"
+	"conclave/views"
 )
 
 // Values of a session besides the two that the store knows. Counters that guard anything never
@@ -141,7 +142,7 @@ func by(c echo.Context) models.By {
 	return models.By{User: v.user.ID, Session: v.session, Address: c.RealIP()}
 }
 
-var errSignedOut = &models.Error{Kind: models.SignedOut, Msg: "Log in first."}
+var errSignedOut = &models.Error{Kind: models.SignedOut, Msg: views.LoginFirstProblem}
 
 // signIn starts a session of its own for the user: a new token, and nothing of what was there before.
 // Whoever calls it has the store confirm the session (Arrive, Settle).

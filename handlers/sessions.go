@@ -32,17 +32,17 @@ func (a *App) sessionsPage(c echo.Context) error {
 func (a *App) endSession(c echo.Context) error {
 	err := a.o.Store.EndSession(c.Request().Context(), by(c), c.Param("name"))
 	if models.KindOf(err) == models.NotFound {
-		return a.noted(c, "That session had ended already.", "/account/sessions")
+		return a.noted(c, views.SessionGoneNotice, "/account/sessions")
 	}
 	if err != nil {
 		return err
 	}
-	return a.noted(c, "That session has ended.", "/account/sessions")
+	return a.noted(c, views.SessionEndedNotice, "/account/sessions")
 }
 
 func (a *App) endOtherSessions(c echo.Context) error {
 	if err := a.o.Store.EndOtherSessions(c.Request().Context(), by(c)); err != nil {
 		return err
 	}
-	return a.noted(c, "All your other sessions have ended.", "/account/sessions")
+	return a.noted(c, views.SessionsEndedNotice, "/account/sessions")
 }

@@ -70,7 +70,7 @@ func (a *App) setCodeTerms(c echo.Context) error {
 	case choice == "keep":
 		t.Expires = v.Terms.Expires
 	case choice != "never" && choice != "":
-		err = &models.Error{Kind: models.Invalid, Field: "expires", Msg: "Choose one of these."}
+		err = &models.Error{Kind: models.Invalid, Field: "expires", Msg: views.CodeExpiryProblem}
 	}
 	if typed := strings.TrimSpace(field("uses")); err == nil && typed != "" {
 		if t.Uses, err = strconv.Atoi(typed); err != nil || t.Uses < 1 {
@@ -90,7 +90,7 @@ func (a *App) setCodeTerms(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.settled(c, "Saved. This holds for everybody who comes from now on.")
+	return a.settled(c, views.CodeSavedNotice)
 }
 
 // switchCode switches the room's code on or off. A time that is over does not come back with it.
@@ -108,9 +108,9 @@ func (a *App) switchCode(off bool) echo.HandlerFunc {
 			return err
 		}
 		if off {
-			return a.settled(c, "The room code is off. Nobody can come in until you switch it on.")
+			return a.settled(c, views.CodeOffNotice)
 		}
-		return a.settled(c, "The room code is on.")
+		return a.settled(c, views.CodeOnNotice)
 	}
 }
 
@@ -120,7 +120,7 @@ func (a *App) rotateCode(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.settled(c, "The room has a new code. The old one, its links and its QR codes lead nowhere any more.")
+	return a.settled(c, views.CodeNewNotice)
 }
 
 // changeCode keeps one person from filling a room's log with codes.
@@ -145,7 +145,7 @@ func (a *App) turnEpoch(c echo.Context) error {
 	if err := a.o.Store.TurnEpoch(c.Request().Context(), membership(c)); err != nil {
 		return err
 	}
-	return a.settled(c, "The room has a new key. What was written before stays readable under the old one.")
+	return a.settled(c, views.SettingsEpochNotice)
 }
 
 // destroyRoom takes the room apart for good.
@@ -153,6 +153,6 @@ func (a *App) destroyRoom(c echo.Context) error {
 	if err := a.o.Store.Destroy(c.Request().Context(), membership(c)); err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, "The room is destroyed. Its keys and its messages are gone from this server.")
+	a.sessions.Put(c.Request().Context(), keyNotice, views.SettingsDestroyedNotice)
 	return seeOther(c, "/rooms")
 }

@@ -1,13 +1,13 @@
 package models
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"math"
 	"strings"
 
 	"gorm.io/gorm"
@@ -134,14 +134,22 @@ func (s *Store) indices(id ID, p sealedProfile) (username, email []byte) {
 	return s.service.Index("username", p.Username), s.service.Index("email", strings.ToLower(p.Email))
 }
 
-// readAccount reads and opens the account of somebody who is signed in: SignedOut when there is none,
-// else as openAccount.
-func (s *Store) readAccount(ctx context.Context, db gorm.ConnPool, user ID) (account, error) {
-	row := userRow{ID: user}
-	err := noRow(db.QueryRowContext(ctx, "SELECT profile, revision, password, totp, totp_last_step, disabled_ms FROM users WHERE id = ?", user).
-		Scan(&row.Profile, &row.Revision, &row.Password, &row.TOTP, &row.TOTPLastStep, &row.DisabledMS), errSignedOut)
+// readAccount reads and opens what signs a person in, like openAccount; absent is the error of there being
+// nobody of that id.
+func (s *Store) readAccount(ctx context.Context, db gorm.ConnPool, user ID, absent *Error) (account, error) {
+	var username, email, profile, password, secret blob
+	var revision, step, disabled number
+	err := noRow(db.QueryRowContext(ctx, "SELECT username_index, email_index, profile, revision, password, totp, totp_last_step, disabled_ms FROM users WHERE id = ?", user).
+		Scan(&username, &email, &profile, &revision, &password, &secret, &step, &disabled), absent)
 	if err != nil {
-		return account{row: row}, err
+		return account{}, err
+	}
+	if !revision.within(math.MaxUint32) {
+		return account{}, cipher.ErrAuth
+	}
+	row := userRow{ID: user, UsernameIndex: username, EmailIndex: email, Profile: profile, Revision: uint32(revision), Password: password, TOTP: secret, TOTPLastStep: int64(step)}
+	if disabled != noNumber {
+		row.DisabledMS = (*int64)(&disabled)
 	}
 	return s.openAccount(ctx, db, row)
 }
@@ -177,33 +185,20 @@ func (s *Store) openAccount(ctx context.Context, db gorm.ConnPool, row userRow) 
 func vouchedFor(ctx context.Context, db gorm.ConnPool, row userRow) (v vouched, err error) {
 	password, secret := cipher.Tag(row.Password), cipher.Tag(row.TOTP)
 	v.Keys = shortDigest(password[:], secret[:])
-	passkeys, err := blobs(ctx, db, "SELECT substr(credential, -32) FROM passkeys WHERE user_id = ? ORDER BY 1", row.ID)
+	passkeys, err := column[blob](ctx, db, "SELECT substr(credential, -32) FROM passkeys WHERE user_id = ? ORDER BY 1", row.ID)
 	if err != nil {
 		return v, err
 	}
-	codes, err := blobs(ctx, db, "SELECT hash FROM recovery_codes WHERE user_id = ? ORDER BY 1", row.ID)
+	codes, err := column[blob](ctx, db, "SELECT hash FROM recovery_codes WHERE user_id = ? ORDER BY 1", row.ID)
 	v.Passkeys, v.Codes = shortDigest(passkeys...), shortDigest(codes...)
 	return v, err
 }
 
 // shortDigest is the first half of a SHA-256 over parts of 32 bytes each.
-func shortDigest(parts ...[]byte) string {
-	sum := sha256.Sum256(bytes.Join(parts, nil))
-	return hex.EncodeToString(sum[:16])
-}
-
-func blobs(ctx context.Context, db gorm.ConnPool, query string, args ...any) (found [][]byte, err error) {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
+func shortDigest(parts ...blob) string {
+	sum := sha256.New()
+	for _, p := range parts {
+		sum.Write(p)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var b blob
-		if err := rows.Scan(&b); err != nil {
-			return nil, err
-		}
-		found = append(found, b)
-	}
-	return found, rows.Err()
+	return hex.EncodeToString(sum.Sum(nil)[:16])
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -86,9 +87,10 @@ func (s *Store) accounts(ctx context.Context, where string, args ...any) (list [
 	return list, err
 }
 
-// latestProfile opens a profile and checks that the audit log knows of no later one.
+// latestProfile opens a profile and checks that the audit log knows of no later one. cipher.ErrAuth means
+// that somebody else has written there; errMoved: read again.
 func (s *Store) latestProfile(db gorm.ConnPool, user ID, revision number, sealed []byte) (sealedProfile, error) {
-	if !revision.within(1 << 31) {
+	if !revision.within(math.MaxUint32) {
 		return sealedProfile{}, cipher.ErrAuth
 	}
 	p, err := s.openProfile(user, uint32(revision), sealed)

@@ -21,9 +21,21 @@ type act struct {
 
 // act runs f in one transaction. Of an error, nothing remains. No password is hashed in it.
 func (s *Store) act(ctx context.Context, f func(*act) error) error {
-	var t *act
+	t, err := s.committed(ctx, f)
+	if err == nil {
+		for _, f := range t.after {
+			f()
+		}
+	}
+	return err
+}
+
+// committed returns the act of f once it is durable and noted. Whatever f does, a panic included, others
+// can act again afterwards.
+func (s *Store) committed(ctx context.Context, f func(*act) error) (t *act, err error) {
 	s.lane.quiet.Lock()
-	err := s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+	defer s.lane.quiet.Unlock()
+	err = s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		t = &act{s: s, ctx: ctx, db: tx, now: s.now()}
 		return f(t)
 	})
@@ -31,13 +43,7 @@ func (s *Store) act(ctx context.Context, f func(*act) error) error {
 		s.proofs.tick()
 		s.note(t.noted, t.now, t.end)
 	}
-	s.lane.quiet.Unlock()
-	if err == nil {
-		for _, f := range t.after {
-			f()
-		}
-	}
-	return err
+	return t, err
 }
 
 // audit writes an event into the audit log.

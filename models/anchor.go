@@ -307,7 +307,7 @@ func summary(back []setBack) string {
 // entry that says so and a new incarnation, so that open pages do not mix the two histories.
 func (s *Store) acceptRollback(ctx context.Context, back []setBack, lost bool) error {
 	if lost { // nothing tells which rooms went back, so all of them may have
-		rooms, err := s.roomIDs(ctx, s.read.Statement.ConnPool)
+		rooms, err := s.roomIDs(ctx)
 		if err != nil {
 			return err
 		}

@@ -101,34 +101,46 @@ func (s *Store) listenControl() (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the control socket %s cannot be made (its path may be too long): %w", path, err)
 	}
-	return l, errors.Join(os.Chmod(path, 0o600))
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 // Ask carries a command out: in the server that runs on the folder, or here when none does.
 func Ask(ctx context.Context, o Options, command, name string) (string, error) {
-	conn, err := net.Dial("unix", filepath.Join(o.Dir, controlName))
-	if err != nil {
-		if err := inUse(o.Dir); err != nil {
-			return "", err
-		}
-		s, err := Open(o)
-		if err != nil {
-			return "", err
-		}
-		text, err := s.perform(ctx, request{command, name})
-		return text, errors.Join(err, s.Close())
+	r := request{command, name}
+	if text, served, err := talk(o.Dir, r, controlLimit); served {
+		return text, err
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(controlLimit))
-	if err := json.NewEncoder(conn).Encode(request{command, name}); err != nil {
+	if err := inUse(o.Dir); err != nil {
 		return "", err
 	}
-	var r reply
-	if err := json.NewDecoder(conn).Decode(&r); err != nil {
-		return "", fmt.Errorf("the server ended while it was asked: %w", err)
+	s, err := Open(o)
+	if err != nil {
+		return "", err
 	}
-	if r.Error != "" {
-		return "", errors.New(r.Error)
+	text, err := s.perform(ctx, r)
+	return text, errors.Join(err, s.Close())
+}
+
+// talk asks the server that runs on a folder, and waits for so long; served is false when none runs.
+func talk(dir string, r request, patience time.Duration) (text string, served bool, err error) {
+	conn, err := net.Dial("unix", filepath.Join(dir, controlName))
+	if err != nil {
+		return "", false, nil
 	}
-	return r.Text, nil
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	if err := json.NewEncoder(conn).Encode(r); err != nil {
+		return "", true, err
+	}
+	var answer reply
+	if err := json.NewDecoder(conn).Decode(&answer); err != nil {
+		return "", true, fmt.Errorf("the server ended while it was asked: %w", err)
+	}
+	if answer.Error != "" {
+		return "", true, errors.New(answer.Error)
+	}
+	return answer.Text, true, nil
 }

@@ -2,8 +2,11 @@ package models
 
 import (
 	"context"
+	"errors"
 
 	"gorm.io/gorm"
+
+	"conclave/models/cipher"
 )
 
 // What a person changes about what signs the person in. The caller has seen password and code of
@@ -50,7 +53,11 @@ func (s *Store) NewRecoveryCodes(ctx context.Context, by By) (codes []string, er
 // in the database is not what was written.
 func (s *Store) RecoveryCodesLeft(ctx context.Context, user ID) (left int, err error) {
 	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
-		a, err := s.readAccount(ctx, db, user)
+		left = 0
+		a, err := s.readAccount(ctx, db, user, errSignedOut)
+		if errors.Is(err, cipher.ErrAuth) {
+			return nil
+		}
 		if err != nil || !a.codesStand {
 			return err
 		}

@@ -136,6 +136,17 @@ func TestARecoveryCodeThatIsPutBackIsNone_T9(t *testing.T) {
 	}
 }
 
+// The page of the account counts them, and must open all the same.
+func TestOfAnAccountThatSomebodyHasChangedNoRecoveryCodeCounts(t *testing.T) {
+	t.Parallel()
+	a := openArchive(t)
+	ada, _, _ := a.registered(adaLovelace)
+	a.tamper(1, "UPDATE users SET password = ?", a.service.SealPassword(ada.ID, []byte("another")))
+	if left, err := a.RecoveryCodesLeft(t.Context(), ada.ID); left != 0 || err != nil {
+		t.Errorf("%d are left, %v", left, err)
+	}
+}
+
 func TestWhatIsChangedAboutAnAccountIsInTheAuditLogAndVerifies(t *testing.T) { // R74
 	t.Parallel()
 	a := openArchive(t)

@@ -3,6 +3,10 @@ package models
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
+
+	"gorm.io/gorm"
 )
 
 // handle is one connection to the database with the statements that were prepared on it, for
@@ -103,4 +107,51 @@ func (h *handle) close() error {
 	conn := h.conn
 	h.conn, h.prepared = nil, nil
 	return conn.Close()
+}
+
+// snapshot is a read transaction, with the tick before it began: what was noted later is not to be held
+// against what it shows.
+type snapshot struct {
+	gorm.ConnPool
+	since uint64
+}
+
+// snapshot runs f in one read transaction, so that everything it reads fits together. When
+// something that it read was changed in between (errMoved) it reads again, while the lane waits.
+func (s *Store) snapshot(ctx context.Context, f func(gorm.ConnPool) error) error {
+	read := func() error {
+		return s.reading(ctx, func(h *handle) error {
+			since := s.proofs.now()
+			return h.transaction(ctx, "BEGIN", func() error { return f(snapshot{h, since}) })
+		})
+	}
+	err := read()
+	if errors.Is(err, errMoved) {
+		s.lane.quiet.RLock()
+		defer s.lane.quiet.RUnlock()
+		err = read()
+	}
+	return err
+}
+
+// reading lends f a connection that reads.
+func (s *Store) reading(ctx context.Context, f func(*handle) error) error {
+	select {
+	case h := <-s.readers:
+		defer func() { s.readers <- h }()
+		return f(h)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// noRow turns the absence of a row into the given error.
+func noRow(err error, absent *Error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return absent
+	}
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	return nil
 }

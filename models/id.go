@@ -2,10 +2,13 @@ package models
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"database/sql/driver"
 	"encoding/hex"
 	"math"
+
+	"gorm.io/gorm"
 )
 
 // ID names a user, a room or a pending registration: 128 random bits, written as 32
@@ -87,4 +90,21 @@ func (b *blob) Scan(v any) error {
 	raw, _ := v.([]byte)
 	*b = bytes.Clone(raw)
 	return nil
+}
+
+// column reads what a query with one column finds.
+func column[T any](ctx context.Context, db gorm.ConnPool, query string, args ...any) (found []T, err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var value T
+		if err := rows.Scan(&value); err != nil {
+			return nil, err
+		}
+		found = append(found, value)
+	}
+	return found, rows.Err()
 }

@@ -6,11 +6,76 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"gorm.io/gorm"
 
 	"conclave/models/cipher"
 )
+
+// masters are the master keys that this process has met. The current one wraps; the others
+// still open what a reader saw just before a rotation, or what a rotation elsewhere has wrapped.
+type masters struct {
+	mu      sync.Mutex
+	current *cipher.Master
+	byID    map[uint32]*cipher.Master
+}
+
+func (m *masters) use(key *cipher.Master) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.current = key
+	if m.byID == nil {
+		m.byID = map[uint32]*cipher.Master{}
+	}
+	m.byID[key.ID()] = key
+}
+
+func (m *masters) now() *cipher.Master {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.current
+}
+
+// masterOf returns the master that an envelope of kind 05 names. cipher.ErrAuth means that there is none.
+func (s *Store) masterOf(wrapped []byte) (*cipher.Master, error) {
+	id, err := cipher.MasterOf(wrapped)
+	if err != nil {
+		return nil, err
+	}
+	s.masters.mu.Lock()
+	defer s.masters.mu.Unlock()
+	if key := s.masters.byID[id]; key != nil {
+		return key, nil
+	}
+	key, err := cipher.LoadKeyFile(s.keyPath(fmt.Sprintf("%08x", id)))
+	if err != nil {
+		return nil, cipher.ErrAuth
+	}
+	s.masters.byID[id] = key
+	return key, nil
+}
+
+// keyDir is where the key files are: with the service manager's credentials if it has put one
+// there, otherwise in the data folder.
+func (s *Store) keyDir() string {
+	if s.credentials() {
+		return s.o.Credentials
+	}
+	return filepath.Join(s.o.Dir, "keys")
+}
+
+func (s *Store) credentials() bool {
+	if s.o.Credentials == "" {
+		return false
+	}
+	files, err := cipher.FindKeyFiles(s.o.Credentials)
+	return err == nil && len(files) > 0
+}
+
+func (s *Store) keyPath(name string) string {
+	return filepath.Join(s.keyDir(), "mk-"+name+".key")
+}
 
 // checkValue returns the envelope that tells which key file belongs to this database, nil
 // for a database that was never used.
@@ -37,7 +102,7 @@ func (s *Store) openMaster(check []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: the database's check value is damaged, restore a backup", ErrKey)
 	}
-	wanted := filepath.Join(dir, fmt.Sprintf("mk-%08x.key", id))
+	wanted := s.keyPath(fmt.Sprintf("%08x", id))
 	for _, file := range files {
 		if file != wanted {
 			s.o.Log.Info("a key file is not used by this database", "file", file)

@@ -1,12 +1,12 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -97,11 +97,11 @@ func (c *change) knock(by By, room ID, code roomCode) error {
 	return c.audit(by, eventKnock, room.String())
 }
 
-// tellKnock tells the pages of the room's owner, and those of somebody who knocked, to look again
-// after the commit.
-func (c *change) tellKnock(room, user ID) error {
-	owners, err := ids(c.ctx, c.db, "SELECT user_id FROM memberships WHERE room_id = ? AND role = ?", room, Owner)
-	for _, id := range append(owners, user) {
+// tellKnock tells the pages of the room's owner, and those of people who knocked, to look again after
+// the commit.
+func (c *change) tellKnock(room ID, users ...ID) error {
+	owners, err := column[ID](c.ctx, c.db, "SELECT user_id FROM memberships WHERE room_id = ? AND role = ?", room, Owner)
+	for _, id := range append(owners, users...) {
 		c.after = append(c.after, func() { c.s.o.Hub.Knock(id) })
 	}
 	return err
@@ -109,32 +109,14 @@ func (c *change) tellKnock(room, user ID) error {
 
 // dropKnocks ends all waiting at a room.
 func (c *change) dropKnocks(room ID) error {
-	users, err := ids(c.ctx, c.db, "SELECT user_id FROM knocks WHERE room_id = ?", room)
+	users, err := column[ID](c.ctx, c.db, "SELECT user_id FROM knocks WHERE room_id = ?", room)
 	if err != nil || len(users) == 0 {
 		return err
 	}
-	for _, user := range users {
-		if err := c.tellKnock(room, user); err != nil {
-			return err
-		}
+	if err := c.tellKnock(room, users...); err != nil {
+		return err
 	}
 	return c.exec("DELETE FROM knocks WHERE room_id = ?", room)
-}
-
-func ids(ctx context.Context, db gorm.ConnPool, query string, args ...any) (found []ID, err error) {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id ID
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		found = append(found, id)
-	}
-	return found, rows.Err()
 }
 
 // Waiting lists who waits to be let into the member's room, who has waited longest first. It is
@@ -185,19 +167,12 @@ func (s *Store) waiting(ctx context.Context, db gorm.ConnPool, room ID, code roo
 // whose profile is not what was written: the owner must not take one person for another.
 func (s *Store) guest(ctx context.Context, db gorm.ConnPool, user ID) (Profile, error) {
 	var sealed blob
-	var n number
-	err := db.QueryRowContext(ctx, "SELECT profile, revision FROM users WHERE id = ?", user).Scan(&sealed, &n)
+	var revision number
+	err := db.QueryRowContext(ctx, "SELECT profile, revision FROM users WHERE id = ?", user).Scan(&sealed, &revision)
 	if err != nil {
 		return Profile{}, noRow(err, errSignedOut)
 	}
-	if !n.within(math.MaxUint32) {
-		return Profile{}, errSignedOut
-	}
-	revision := uint32(n)
-	profile, err := s.openProfile(user, revision, sealed)
-	if err == nil {
-		err = s.ledger.account(user, revision, since(db))
-	}
+	profile, err := s.latestProfile(db, user, revision, sealed)
 	if errors.Is(err, cipher.ErrAuth) || err == nil && profile.DisabledMS > 0 {
 		return Profile{}, errSignedOut
 	}
@@ -219,7 +194,7 @@ func (s *Store) knocks(ctx context.Context, db gorm.ConnPool, where string, arg 
 		}
 		list = append(list, k)
 	}
-	slices.SortStableFunc(list, func(a, b knockRow) int { return int(a.at - b.at) })
+	slices.SortStableFunc(list, func(a, b knockRow) int { return cmp.Compare(a.at, b.at) })
 	return list, rows.Err()
 }
 

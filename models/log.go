@@ -153,12 +153,10 @@ const (
 // epochWorn reports whether an epoch has been used long enough. Its opening entry knows.
 func (c *change) epochWorn(room ID, h head) (bool, error) {
 	if h.opened == 0 {
-		var posts uint64
-		err := c.row("SELECT time_ms, posts FROM room_log WHERE room_id = ? AND op = 14 ORDER BY n DESC LIMIT 1", room).Scan(&h.opened, &posts)
+		err := c.row("SELECT time_ms, posts FROM room_log WHERE room_id = ? AND op = 14 ORDER BY n DESC LIMIT 1", room).Scan(&h.opened, &h.openedPosts)
 		if err != nil {
 			return false, err
 		}
-		h.openedPosts = posts
 		c.heads[room] = h
 	}
 	return c.now-h.opened > epochLife.Milliseconds() || h.posts-h.openedPosts >= epochPosts, nil

@@ -213,22 +213,9 @@ func (s *Store) Banned(ctx context.Context, m Membership) ([]Profile, error) {
 
 // bannedFrom finds whose last word in a room's log may be a ban. (The first condition is that of an index.)
 func bannedFrom(ctx context.Context, db gorm.ConnPool, room ID) ([]ID, error) {
-	rows, err := db.QueryContext(ctx, `SELECT l.target FROM room_log l WHERE l.room_id = ? AND l.op IN (3, 4, 5) AND l.op = 5
+	return column[ID](ctx, db, `SELECT l.target FROM room_log l WHERE l.room_id = ? AND l.op IN (3, 4, 5) AND l.op = 5
 		AND NOT EXISTS (SELECT 1 FROM room_log k WHERE k.room_id = l.room_id AND k.target = l.target AND k.n > l.n AND k.op IN `+membershipOps+`)
 		ORDER BY l.n DESC`, room)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []ID
-	for rows.Next() {
-		var id ID
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		list = append(list, id)
-	}
-	return list, rows.Err()
 }
 
 // barred reports whether a code of the room that the entry codeN set lets somebody not in: who was

@@ -27,10 +27,11 @@ type Unread struct {
 
 // What is read for it: an index lookup in each of four tables, for each room.
 const (
-	unreadEverywhere = "SELECT m.room_id, k.n, k.posts, r.head_n, l.posts FROM memberships m JOIN rooms r ON r.id = m.room_id " +
-		"LEFT JOIN room_log l ON l.room_id = m.room_id AND l.n = r.head_n " +
+	unreadColumns = "m.room_id, k.n, k.posts, r.head_n, l.posts"
+	unreadTables  = " FROM memberships m JOIN rooms r ON r.id = m.room_id LEFT JOIN room_log l ON l.room_id = m.room_id AND l.n = r.head_n " +
 		"LEFT JOIN marks k ON k.room_id = m.room_id AND k.user_id = m.user_id WHERE m.user_id = ?"
-	unreadHere = unreadEverywhere + " AND m.room_id = ?"
+	unreadEverywhere = "SELECT " + unreadColumns + unreadTables
+	unreadHere       = unreadEverywhere + " AND m.room_id = ?"
 )
 
 // Unread tells what the user has not read of every room that the user is a member of, in the
@@ -140,9 +141,4 @@ func (c *change) ownPost(e *Entry) error {
 // dropMark forgets what a member who is none any more has read.
 func (c *change) dropMark(room, user ID) error {
 	return c.exec("DELETE FROM marks WHERE room_id = ? AND user_id = ?", room, user)
-}
-
-// ShowTyping says whether others are told while the user is writing.
-func (s *Store) ShowTyping(ctx context.Context, user ID, show bool) error {
-	return s.write.WithContext(ctx).Exec("UPDATE users SET shows_typing = ? WHERE id = ?", show, user).Error
 }

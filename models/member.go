@@ -65,7 +65,7 @@ func (s *Store) Member(ctx context.Context, by By, room string) (Membership, err
 // verified before, unless the log has said something about it since. The lane does not rely on that
 // for a room whose members its batch has changed.
 func (s *Store) membership(ctx context.Context, db gorm.ConnPool, room, user ID) (Membership, error) {
-	_, reading := db.(view)
+	_, reading := db.(snapshot)
 	if reading || !s.lane.unsettled[room] {
 		if m, ok := s.proofs.member(room, user); ok {
 			return m, nil

@@ -96,7 +96,7 @@ func (s *Store) reach(ctx context.Context, db gorm.ConnPool, list []Membership) 
 // history returns what newcomers see of a room: as it was verified before, unless the log has said
 // something about it since. Where that is not what the log says, they see the less of the two.
 func (s *Store) history(ctx context.Context, db gorm.ConnPool, room ID) (History, error) {
-	_, reading := db.(view)
+	_, reading := db.(snapshot)
 	if reading || !s.lane.unsettled[room] {
 		if h := s.proofs.history(room); h != "" {
 			return h, nil

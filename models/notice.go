@@ -3,11 +3,8 @@ package models
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -76,23 +73,8 @@ func Tell(o Options, event string) error {
 
 // tell reports whether there is a server that was told.
 func tell(o Options, event, object string) (told bool, err error) {
-	conn, err := net.Dial("unix", filepath.Join(o.Dir, controlName))
-	if err != nil {
-		return false, nil
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if err := json.NewEncoder(conn).Encode(request{commandTell, strings.TrimSpace(event + " " + object)}); err != nil {
-		return true, err
-	}
-	var r reply
-	if err := json.NewDecoder(conn).Decode(&r); err != nil {
-		return true, fmt.Errorf("the server ended while it was told: %w", err)
-	}
-	if r.Error != "" {
-		return true, errors.New(r.Error)
-	}
-	return true, nil
+	_, told, err = talk(o.Dir, request{commandTell, strings.TrimSpace(event + " " + object)}, 10*time.Second)
+	return told, err
 }
 
 // told writes down what a command has told.

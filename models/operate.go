@@ -96,7 +96,7 @@ func (t *act) mayStill(by By, user ID) error {
 	if err := t.alive(by); err != nil || by.User == user || by.User.Zero() {
 		return err
 	}
-	doer, err := t.s.readAccount(t.ctx, t.db.Statement.ConnPool, by.User)
+	doer, err := t.s.readAccount(t.ctx, t.db.Statement.ConnPool, by.User, errSignedOut)
 	if errors.Is(err, cipher.ErrAuth) || err == nil && (doer.disabled() || !doer.profile.Admin) {
 		return errNoAdministrator
 	}

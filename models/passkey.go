@@ -69,7 +69,7 @@ func (s *Store) Passkeys(ctx context.Context, user ID) (list []Passkey, whole bo
 // for an account that somebody has changed from outside.
 func (s *Store) passkeys(ctx context.Context, user ID) (who sealedProfile, keys []passkey, whole bool, err error) {
 	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
-		a, err := s.readAccount(ctx, db, user)
+		a, err := s.readAccount(ctx, db, user, errNotFound)
 		if err != nil {
 			return err
 		}

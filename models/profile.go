@@ -7,7 +7,8 @@ import (
 	"conclave/models/feed"
 )
 
-// What a person changes about the own profile. The user name stays: others know the person by it.
+// What a person changes about the own profile, and about being seen to write. The user name stays: others
+// know the person by it.
 
 // Rename gives the doer another full name, which the pages of the person's rooms are told. It is
 // Invalid when it is none.
@@ -25,13 +26,11 @@ func (s *Store) Rename(ctx context.Context, by By, fullName string) error {
 // tellRooms sends the lists of members anew, after the commit, to all who have a room of the
 // person's open.
 func (t *act) tellRooms(user ID) error {
-	rooms, err := blobs(t.ctx, t.db.Statement.ConnPool, "SELECT room_id FROM memberships WHERE user_id = ?", user)
+	rooms, err := column[ID](t.ctx, t.db.Statement.ConnPool, "SELECT room_id FROM memberships WHERE user_id = ?", user)
 	if err != nil {
 		return err
 	}
-	for _, raw := range rooms {
-		var room ID
-		copy(room[:], raw)
+	for _, room := range rooms {
 		t.after = append(t.after, func() {
 			t.s.o.Hub.Publish(&feed.Event{Topic: room, Kind: feed.KindMembers, Entry: &Entry{Room: room}})
 		})
@@ -62,7 +61,12 @@ func (s *Store) ChangeEmail(ctx context.Context, by By, email string) error {
 	})
 }
 
-var errEmailTaken = &Error{Kind: Invalid, Field: "email", Msg: "There is already an account with this email address."}
+// ShowTyping says whether others are told while the user is writing.
+func (s *Store) ShowTyping(ctx context.Context, user ID, show bool) error {
+	return s.write.WithContext(ctx).Exec("UPDATE users SET shows_typing = ? WHERE id = ?", show, user).Error
+}
+
+var errEmailTaken = invalid("email", "There is already an account with this email address.")
 
 // former is the name of somebody who has deleted the account. The user name is one that nobody
 // can register, and tells two such people apart.

@@ -55,7 +55,7 @@ type noted struct {
 	tick uint64
 }
 
-// now is the moment by which view.since tells what was noted later.
+// now is the moment by which snapshot.since tells what was noted later.
 func (p *proofs) now() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,7 +64,7 @@ func (p *proofs) now() uint64 {
 
 // since returns when a transaction began; the writer's sees all there is.
 func since(db gorm.ConnPool) uint64 {
-	if v, ok := db.(view); ok {
+	if v, ok := db.(snapshot); ok {
 		return v.since
 	}
 	return math.MaxUint64

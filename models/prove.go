@@ -1,10 +1,6 @@
 package models
 
-import (
-	"context"
-
-	"gorm.io/gorm"
-)
+import "context"
 
 // proveRooms walks every room's log once after the start, beside normal work.
 func (s *Store) proveRooms(ctx context.Context) {
@@ -13,7 +9,7 @@ func (s *Store) proveRooms(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		s.o.Log.Error("the audit log could not be read", "error", err)
 	}
-	rooms, err := s.roomIDs(ctx, s.read.Statement.ConnPool)
+	rooms, err := s.roomIDs(ctx)
 	if err != nil && ctx.Err() == nil {
 		s.o.Log.Error("the rooms' logs could not be walked; pages prove only what they show", "error", err)
 	}
@@ -42,19 +38,6 @@ func (s *Store) proveRooms(ctx context.Context) {
 	}
 }
 
-func (s *Store) roomIDs(ctx context.Context, db gorm.ConnPool) ([]ID, error) {
-	rows, err := db.QueryContext(ctx, "SELECT id FROM rooms ORDER BY id")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var rooms []ID
-	for rows.Next() {
-		var id ID
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		rooms = append(rooms, id)
-	}
-	return rooms, rows.Err()
+func (s *Store) roomIDs(ctx context.Context) ([]ID, error) {
+	return column[ID](ctx, s.readPool(), "SELECT id FROM rooms ORDER BY id")
 }

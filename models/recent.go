@@ -29,9 +29,7 @@ type RecentRoom struct {
 
 // recentRooms reads for each room what Unread reads, and the sealed name. When something happened
 // last is taken as it stands there: it decides about the order only, which nothing depends on.
-const recentRooms = "SELECT m.room_id, k.n, k.posts, r.head_n, l.posts, r.name, r.name_n FROM memberships m JOIN rooms r ON r.id = m.room_id " +
-	"LEFT JOIN room_log l ON l.room_id = m.room_id AND l.n = r.head_n " +
-	"LEFT JOIN marks k ON k.room_id = m.room_id AND k.user_id = m.user_id WHERE m.user_id = ? ORDER BY l.time_ms DESC, m.room_id LIMIT ?"
+const recentRooms = "SELECT " + unreadColumns + ", r.name, r.name_n" + unreadTables + " ORDER BY l.time_ms DESC, m.room_id LIMIT ?"
 
 // Recent lists the user's rooms, at most recentMost, the one where something happened last first.
 // It stands in every page of a room, so it reads much less than Rooms: one query, a membership
@@ -80,18 +78,14 @@ func (s *Store) readRecent(ctx context.Context, db gorm.ConnPool, user ID) (Rece
 		} else if err != nil {
 			return r, err
 		}
-		key, err := s.roomKey(ctx, db, f.unread.Room, cipher.EpochOf(f.name))
-		var name []byte
-		if err == nil {
-			name, err = key.OpenName(uint64(f.nameN), f.name)
-		}
+		name, err := s.openName(ctx, db, f.unread.Room, f.nameN, f.name)
 		if errors.Is(err, cipher.ErrAuth) {
 			continue
 		}
 		if err != nil {
 			return r, err
 		}
-		r.Rooms = append(r.Rooms, RecentRoom{Room: f.unread.Room, Name: string(name), Unread: f.unread.Count})
+		r.Rooms = append(r.Rooms, RecentRoom{Room: f.unread.Room, Name: name, Unread: f.unread.Count})
 	}
 	return r, nil
 }

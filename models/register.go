@@ -155,11 +155,12 @@ func (s *Store) Register(ctx context.Context, r Registration) (ID, error) {
 func (s *Store) vacant(db *gorm.DB, row registrationRow, r Registration) (admitted token, err error) {
 	var faults Errors
 	for _, c := range []struct {
-		column, field, msg string
-		index              []byte
+		column string
+		index  []byte
+		taken  *Error
 	}{
-		{"username_index", "username", "This user name is taken. Choose another.", row.UsernameIndex},
-		{"email_index", "email", "There is already an account with this email address.", row.EmailIndex},
+		{"username_index", row.UsernameIndex, invalid("username", "This user name is taken. Choose another.")},
+		{"email_index", row.EmailIndex, errEmailTaken},
 	} {
 		var users, pending int64
 		if err := db.Model(&userRow{}).Where(c.column+" = ?", c.index).Count(&users).Error; err != nil {
@@ -170,7 +171,7 @@ func (s *Store) vacant(db *gorm.DB, row registrationRow, r Registration) (admitt
 			return admitted, err
 		}
 		if users+pending > 0 {
-			faults = append(faults, &Error{Kind: Invalid, Field: c.field, Msg: c.msg})
+			faults = append(faults, c.taken)
 		}
 	}
 	if r.Token != "" {
@@ -310,5 +311,7 @@ func (s *Store) wrongCode(tx *gorm.DB, row registrationRow) error {
 		return errors.Join(tx.Delete(&registrationRow{}, "id = ?", row.ID).Error, errExpired)
 	}
 	err := tx.Model(&registrationRow{}).Where("id = ?", row.ID).Update("attempts", row.Attempts+1).Error
-	return errors.Join(err, invalid("code", "This code does not fit. Check that the time of your phone is right and type the newest code."))
+	return errors.Join(err, errWrongCode)
 }
+
+var errWrongCode = invalid("code", "This code does not fit. Check that the time of your phone is right and type the newest code.")

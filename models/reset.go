@@ -11,9 +11,9 @@ import (
 )
 
 // A lost password is replaced through a link that whoever runs the server makes and hands over:
-// once, within half an hour. It is good for the password alone: the next sign-in asks for the
-// second factor as ever, from a browser that is a stranger to the account. The link is bound to the revision of the account, so a newer link, or
-// any other change of the account, ends it.
+// once, within half an hour. It is good for the password alone: the next sign-in asks for the second
+// factor as ever, from a browser that is a stranger to the account. The link is bound to the revision
+// of the account, so a newer link, or any other change of the account, ends it.
 
 const resetLife = 30 * time.Minute
 
@@ -103,20 +103,7 @@ func (s *Store) resettable(ctx context.Context, db gorm.ConnPool, text string) (
 	if err != nil {
 		return found, account{}, err
 	}
-	row := userRow{ID: found.user}
-	var revision, step number
-	var password, secret, profile blob
-	var disabled *int64
-	err = noRow(db.QueryRowContext(ctx, "SELECT profile, revision, password, totp, totp_last_step, disabled_ms FROM users WHERE id = ?", found.user).
-		Scan(&profile, &revision, &password, &secret, &step, &disabled), errBadReset)
-	if err != nil {
-		return found, account{}, err
-	}
-	if !revision.within(1 << 31) {
-		return found, account{}, errBadReset
-	}
-	row.Profile, row.Revision, row.Password, row.TOTP, row.DisabledMS = profile, uint32(revision), password, secret, disabled
-	a, err := s.openAccount(ctx, db, row)
+	a, err := s.readAccount(ctx, db, found.user, errBadReset)
 	if errors.Is(err, cipher.ErrAuth) {
 		return found, a, errBadReset
 	}

@@ -2,9 +2,7 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -141,22 +139,13 @@ func (s *Store) Rooms(ctx context.Context, user ID) ([]Card, error) {
 
 // RoomIDs names the rooms that the user seems to be a member of: a hint what to listen to, without
 // the proof that Rooms asks for.
-func (s *Store) RoomIDs(ctx context.Context, user ID) ([]feed.ID, error) {
-	var rooms []feed.ID
-	err := s.reading(ctx, func(h *handle) error {
-		rows, err := h.QueryContext(ctx, "SELECT room_id FROM memberships WHERE user_id = ?", user)
-		if err != nil {
-			return err
+func (s *Store) RoomIDs(ctx context.Context, user ID) (rooms []feed.ID, err error) {
+	err = s.reading(ctx, func(h *handle) error {
+		found, err := column[ID](ctx, h, "SELECT room_id FROM memberships WHERE user_id = ?", user)
+		for _, room := range found {
+			rooms = append(rooms, room)
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var id ID
-			if err := rows.Scan(&id); err != nil {
-				return err
-			}
-			rooms = append(rooms, id)
-		}
-		return rows.Err()
+		return err
 	})
 	return rooms, err
 }
@@ -207,58 +196,15 @@ func (s *Store) readRoom(ctx context.Context, db gorm.ConnPool, room ID) (roomRo
 		return r, noRow(err, errNotFound)
 	}
 	r.incarnation, r.head = incarnation, mark{uint64(max(headN, 0)), mac}
-	key, err := s.roomKey(ctx, db, room, cipher.EpochOf(sealedName))
-	if err != nil {
-		return r, err
-	}
-	name, err := key.OpenName(uint64(nameN), sealedName)
-	r.name = string(name)
+	r.name, err = s.openName(ctx, db, room, nameN, sealedName)
 	return r, err
 }
 
-// view is a read transaction, with the moment before it began: what was noted later is not to be
-// held against what it shows.
-type view struct {
-	gorm.ConnPool
-	since uint64
-}
-
-// snapshot runs f in one read transaction, so that everything it reads fits together. When
-// something that it read was changed in between (errMoved) it reads again, while the lane waits.
-func (s *Store) snapshot(ctx context.Context, f func(gorm.ConnPool) error) error {
-	read := func() error {
-		return s.reading(ctx, func(h *handle) error {
-			since := s.proofs.now()
-			return h.transaction(ctx, "BEGIN", func() error { return f(view{h, since}) })
-		})
-	}
-	err := read()
-	if errors.Is(err, errMoved) {
-		s.lane.quiet.RLock()
-		defer s.lane.quiet.RUnlock()
-		err = read()
-	}
-	return err
-}
-
-// reading lends f a connection that reads.
-func (s *Store) reading(ctx context.Context, f func(*handle) error) error {
-	select {
-	case h := <-s.readers:
-		defer func() { s.readers <- h }()
-		return f(h)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// noRow turns the absence of a row into the given error.
-func noRow(err error, absent *Error) error {
-	if errors.Is(err, sql.ErrNoRows) {
-		return absent
-	}
+func (s *Store) openName(ctx context.Context, db gorm.ConnPool, room ID, n number, sealed []byte) (string, error) {
+	key, err := s.roomKey(ctx, db, room, cipher.EpochOf(sealed))
 	if err != nil {
-		return fmt.Errorf("read: %w", err)
+		return "", err
 	}
-	return nil
+	name, err := key.OpenName(uint64(n), sealed)
+	return string(name), err
 }

@@ -196,7 +196,7 @@ func (s *Store) RetireSession(ctx context.Context, by By) (now User, err error) 
 		if err := t.alive(by); err != nil {
 			return err
 		}
-		a, err := s.readAccount(ctx, t.db.Statement.ConnPool, by.User)
+		a, err := s.readAccount(ctx, t.db.Statement.ConnPool, by.User, errSignedOut)
 		if err != nil {
 			return err
 		}

@@ -99,14 +99,15 @@ func (s *Store) sweepMembers(ctx context.Context, open []feed.Listener) error {
 	return nil
 }
 
-// purge deletes sessions past their absolute lifetime (a tombstone is needed until then),
-// registrations that were given up, tokens that ran out long ago, and knocks that nobody answers.
+// purge deletes sessions past their absolute lifetime (a tombstone is needed until then) and those of
+// nobody, registrations that were given up, tokens that ran out long ago, and knocks that nobody answers.
 func (s *Store) purge(ctx context.Context) error {
 	oldest := s.o.Now().Add(-max(s.o.SessionLifetime, anonymousLife)).UnixMilli()
 	s.ledger.forget(oldest)
 	db := s.write.WithContext(ctx)
 	return errors.Join(
 		db.Delete(&sessionRow{}, "auth_ms <= ?", oldest).Error,
+		db.Delete(&sessionRow{}, "user_id = ? AND auth_ms <= ?", ID{}, s.o.Now().Add(-anonymousLife).UnixMilli()).Error,
 		db.Delete(&registrationRow{}, "expires_ms <= ?", s.now()).Error,
 		db.Exec("DELETE FROM tokens WHERE expires_ms <= ?", s.o.Now().Add(-tokenKept).UnixMilli()).Error,
 		db.Exec("DELETE FROM attempts WHERE failures = 0 AND last_ms <= ?", s.o.Now().Add(-attemptsIdle).UnixMilli()).Error,

@@ -16,9 +16,8 @@ type tally struct {
 }
 
 const (
-	tallyDays    = 30
-	dayMS        = int64(24 * time.Hour / time.Millisecond)
-	eventLoginOK = "login.ok"
+	tallyDays = 30
+	dayMS     = int64(24 * time.Hour / time.Millisecond)
 )
 
 // Day is what happened on one day.
@@ -74,12 +73,12 @@ func (t *tally) walked(posts map[int64]int) {
 
 // event counts an event of the audit log.
 func (t *tally) event(e Audit, at int64) {
-	if e.Event != eventLoginOK && !refusal(e.Event) {
+	if e.Event != eventSignIn && !refusal(e.Event) {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e.Event == eventLoginOK {
+	if e.Event == eventSignIn {
 		t.logins[at/dayMS]++
 	} else {
 		t.refused[at/dayMS]++

@@ -169,6 +169,36 @@ func TestAnOlderRevisionOfAProfileIsNotBelievedUnderANewNumber(t *testing.T) {
 	}
 }
 
+// A number that is none must not turn the pages of everybody who knows the person into errors.
+func TestARevisionThatIsNoNumberNamesNobodyAndStopsNoPage(t *testing.T) {
+	t.Parallel()
+	for _, revision := range []any{-1, 1 << 40, "x", 1.5} {
+		m := openMeeting(t)
+		m.say(m.grace, m.room, "By Grace")
+		m.tamper(1, "UPDATE users SET revision = ? WHERE id = ?", revision, m.grace)
+		m.tamper(1, "INSERT INTO sessions (token_hash, user_id, data, auth_ms, seen_ms) VALUES (zeroblob(32), ?, x'00', ?, 0)", m.grace, revision)
+		if _, err := m.User(t.Context(), m.grace); KindOf(err) != SignedOut {
+			t.Errorf("%v: Grace is signed in, or nothing at all: %v", revision, err)
+		}
+		v, err := m.View(t.Context(), m.member(m.ada, m.room))
+		if err != nil {
+			t.Fatalf("%v: Ada's room: %v", revision, err)
+		}
+		if last := v.Page.Lines[len(v.Page.Lines)-1]; last.Who.FullName != "Unknown person" || last.Body != "By Grace" {
+			t.Errorf("%v: the message is shown as %+v", revision, last)
+		}
+		found := 0
+		for _, f := range verified(t, options(m.dir)).Findings {
+			if strings.Contains(f.What, m.grace.String()) {
+				found++
+			}
+		}
+		if found != 2 {
+			t.Errorf("%v: verify finds %d things about Grace, want her account and a session", revision, found)
+		}
+	}
+}
+
 func TestCredentialsDoNotMoveBetweenPeople(t *testing.T) {
 	t.Parallel()
 	a := openArchive(t)
@@ -333,6 +363,28 @@ func TestARevokedSessionIsNotRevivedByALateCommit(t *testing.T) {
 	}
 	if _, err := a.SessionEnd(t.Context(), a.SessionHash("token")); KindOf(err) != SignedOut {
 		t.Errorf("the end of the session: %v", err)
+	}
+}
+
+// Whoever asks for a passkey's challenge gets a session, signed in or not: such rows must not pile up.
+func TestSessionsOfNobodyGoAfterAnHour(t *testing.T) {
+	t.Parallel()
+	a := openArchive(t)
+	ada := a.user("ada", "Ada Lovelace")
+	for token, values := range map[string]map[string]any{"of Ada": {SessionUser: ada.String(), SessionAuth: a.now()}, "of nobody": {SessionAuth: a.now()}} {
+		data, err := a.Sessions().Encode(time.Now().Add(time.Hour), values)
+		must(t, err)
+		must(t, a.Sessions().Commit(token, data, time.Now().Add(time.Hour)))
+	}
+	for _, c := range []struct {
+		after time.Duration
+		left  int
+	}{{anonymousLife / 2, 2}, {anonymousLife + time.Minute, 1}, {25 * time.Hour, 0}} {
+		a.ahead.Store(int64(c.after))
+		must(t, a.purge(t.Context()))
+		if left := a.count("SELECT count(*) FROM sessions"); left != c.left {
+			t.Errorf("after %v: %d rows, want %d", c.after, left, c.left)
+		}
 	}
 }
 

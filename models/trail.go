@@ -174,7 +174,7 @@ func (s *Store) auditNumbers(ctx context.Context, db gorm.ConnPool, f AuditFilte
 	}
 	from, to := int64(above), int64(below)
 	if len(f.Events) == 0 && f.Person.Zero() {
-		return numbers(ctx, db, "SELECT n FROM audit_log WHERE n > ? AND n < ? ORDER BY n DESC LIMIT ?", from, to, most)
+		return column[uint64](ctx, db, "SELECT n FROM audit_log WHERE n > ? AND n < ? ORDER BY n DESC LIMIT ?", from, to, most)
 	}
 	events, err := auditEvents(ctx, db, f.Events)
 	if err != nil {
@@ -182,7 +182,7 @@ func (s *Store) auditNumbers(ctx context.Context, db gorm.ConnPool, f AuditFilte
 	}
 	var found []uint64
 	add := func(query string, args ...any) error {
-		more, err := numbers(ctx, db, query, append(args, from, to, most)...)
+		more, err := column[uint64](ctx, db, query, append(args, from, to, most)...)
 		found = append(found, more...)
 		return err
 	}
@@ -249,22 +249,6 @@ func auditEvents(ctx context.Context, db gorm.ConnPool, wanted []string) (events
 		}
 	}
 	return events, nil
-}
-
-func numbers(ctx context.Context, db gorm.ConnPool, query string, args ...any) (found []uint64, err error) {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var n number
-		if err := rows.Scan(&n); err != nil {
-			return nil, err
-		}
-		found = append(found, uint64(n))
-	}
-	return found, rows.Err()
 }
 
 // PersonNamed finds somebody by user name, or by the id that an event shows. It is Invalid, in the field "person", for nobody.

@@ -371,7 +371,7 @@ func TestRefusedSignInsAreAddedUpByHousehold(t *testing.T) {
 			}
 		}
 	}
-	s.record(Audit{Event: eventLoginOK, Actor: w.ada, Address: "192.0.2.9", Outcome: "done"})
+	s.record(Audit{Event: eventSignIn, Actor: w.ada, Address: "192.0.2.9", Outcome: "done"})
 	page, _, err := s.AuditPage(ctx, AuditFilter{Events: []string{"login."}}, 0, 1000)
 	must(t, err)
 	list, err := s.Sources(ctx, page)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"strings"
 	"time"
 
@@ -60,7 +61,6 @@ type userRow struct {
 	TOTPLastStep  int64  `gorm:"column:totp_last_step"`
 	CreatedMS     int64  `gorm:"column:created_ms"`
 	DisabledMS    *int64 `gorm:"column:disabled_ms"`
-	ShowsTyping   number `gorm:"<-:false"` // written by ShowTyping only
 }
 
 func (userRow) TableName() string { return "users" }
@@ -119,7 +119,7 @@ var errReauthenticate = &Error{Kind: Invalid, Msg: "Password and code or passkey
 func (s *Store) ownRow(ctx context.Context, user ID) (row userRow, whole bool, err error) {
 	var a account
 	err = s.snapshot(ctx, func(db gorm.ConnPool) (err error) {
-		if a, err = s.readAccount(ctx, db, user); err == nil && a.disabled() {
+		if a, err = s.readAccount(ctx, db, user, errSignedOut); err == nil && a.disabled() {
 			err = errSignedOut
 		}
 		return err
@@ -167,7 +167,7 @@ func (s *Store) Enrol(ctx context.Context, by By, secret, code string) (now User
 	}
 	step, ok := matchStep(raw, spaceless(code), s.o.Now(), 0)
 	if !ok {
-		return now, 0, invalid("code", "This code does not fit. Check that the time of your phone is right and type the newest code.")
+		return now, 0, errWrongCode
 	}
 	err = s.operate(ctx, by, user, "totp", func(t *act, a *account) error {
 		a.row.TOTP, a.row.TOTPLastStep = s.service.SealTOTP(user, raw), step
@@ -188,21 +188,18 @@ func (s *Store) User(ctx context.Context, id ID) (User, error) {
 }
 
 func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
-	var row userRow
 	var profile sealedProfile
-	var loginMS number
+	var sealed blob
+	var revision, showsTyping, loginMS number
 	var loginFrom string
 	if err := s.ledger.wait(ctx); err != nil {
 		return User{}, err
 	}
 	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
 		err := noRow(db.QueryRowContext(ctx, "SELECT profile, revision, shows_typing, login_ms, CAST(login_address AS TEXT) FROM users WHERE id = ? AND disabled_ms IS NULL", id).
-			Scan(&row.Profile, &row.Revision, &row.ShowsTyping, &loginMS, &loginFrom), errSignedOut)
-		if err != nil {
-			return err
-		}
-		if profile, err = s.openProfile(id, row.Revision, row.Profile); err == nil {
-			err = s.ledger.account(id, row.Revision, since(db))
+			Scan(&sealed, &revision, &showsTyping, &loginMS, &loginFrom), errSignedOut)
+		if err == nil {
+			profile, err = s.latestProfile(db, id, revision, sealed)
 		}
 		return err
 	})
@@ -216,8 +213,8 @@ func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
 		return User{}, err
 	}
 	user := profile.user(id)
-	user.revision = row.Revision
-	user.ShowsTyping, user.LoginFrom = row.ShowsTyping != 0, loginFrom
+	user.revision = uint32(revision)
+	user.ShowsTyping, user.LoginFrom = showsTyping != 0, loginFrom
 	if loginMS > 0 {
 		user.LoginAt = time.UnixMilli(int64(loginMS))
 	}
@@ -278,8 +275,8 @@ func (p *profiles) of(room ID) error {
 	defer rows.Close()
 	for rows.Next() {
 		var id ID
-		var sealed []byte
-		var revision uint32
+		var sealed blob
+		var revision number
 		if err := rows.Scan(&id, &sealed, &revision); err != nil {
 			return err
 		}
@@ -296,8 +293,8 @@ func (p *profiles) get(id ID) (Profile, error) {
 	if known, ok := p.known[id]; ok {
 		return known, nil
 	}
-	var sealed []byte
-	var revision uint32
+	var sealed blob
+	var revision number
 	err := p.db.QueryRowContext(p.ctx, "SELECT profile, revision FROM users WHERE id = ?", id).Scan(&sealed, &revision)
 	if err = noRow(err, errNotFound); err != nil && KindOf(err) != NotFound {
 		return Profile{}, err
@@ -306,7 +303,11 @@ func (p *profiles) get(id ID) (Profile, error) {
 }
 
 // open verifies a profile, unless the same bytes were verified before. errMoved: read again.
-func (p *profiles) open(id ID, revision uint32, sealed []byte) (Profile, error) {
+func (p *profiles) open(id ID, n number, sealed []byte) (Profile, error) {
+	revision := uint32(0) // under which nothing is sealed
+	if n.within(math.MaxUint32) {
+		revision = uint32(n)
+	}
 	latest := p.s.ledger.account(id, revision, since(p.db))
 	if errors.Is(latest, errMoved) {
 		return Profile{}, latest

@@ -82,69 +82,71 @@ func (s *Store) Verify(ctx context.Context, progress func(done, all uint64)) (Re
 // loggedRooms lists every room that has a row, a log or a message: a room whose row was taken
 // out must be missed.
 func (s *Store) loggedRooms(ctx context.Context) ([]ID, error) {
-	var rooms []ID
-	err := s.read.WithContext(ctx).Raw(`SELECT id FROM rooms UNION SELECT DISTINCT room_id FROM room_log
-		UNION SELECT DISTINCT room_id FROM messages ORDER BY 1`).Scan(&rooms).Error
-	return rooms, err
+	return column[ID](ctx, s.readPool(), `SELECT id FROM rooms UNION SELECT DISTINCT room_id FROM room_log
+		UNION SELECT DISTINCT room_id FROM messages ORDER BY 1`)
 }
 
 func (s *Store) verifyUsers(ctx context.Context, r *Report) error {
-	var missing []ID
-	err := s.read.WithContext(ctx).Raw("SELECT DISTINCT user_id FROM memberships WHERE user_id NOT IN (SELECT id FROM users)").Scan(&missing).Error
+	missing, err := column[ID](ctx, s.readPool(), "SELECT DISTINCT user_id FROM memberships WHERE user_id NOT IN (SELECT id FROM users)")
 	if err != nil {
 		return err
 	}
 	for _, id := range missing {
 		r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("user %s is missing", id)})
 	}
-	var users []userRow
-	return s.read.WithContext(ctx).FindInBatches(&users, 500, func(*gorm.DB, int) error {
-		for _, u := range users {
-			whole, err := s.wholeAccount(ctx, u.ID)
-			if err != nil {
-				return err
-			}
-			if !whole {
-				r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("user %s: the profile, the password or the second factor was changed", u.ID)})
-			}
+	users, err := column[ID](ctx, s.readPool(), "SELECT id FROM users ORDER BY id")
+	if err != nil {
+		return err
+	}
+	for _, id := range users {
+		whole, err := s.wholeAccount(ctx, id)
+		if err != nil {
+			return err
 		}
-		return nil
-	}).Error
+		if !whole {
+			r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("user %s: the profile, the password or the second factor was changed", id)})
+		}
+	}
+	return nil
 }
 
 // wholeAccount checks one account, all of it read at one moment.
 func (s *Store) wholeAccount(ctx context.Context, id ID) (whole bool, err error) {
-	err = s.read.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		var u userRow
-		if err := tx.Take(&u, "id = ?", id).Error; err != nil {
-			return err
-		}
-		a, err := s.openAccount(ctx, tx.Statement.ConnPool, u)
+	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
+		a, err := s.readAccount(ctx, db, id, errNotFound)
 		if err != nil && !errors.Is(err, cipher.ErrAuth) {
 			return err
 		}
-		_, passwordErr := s.service.OpenPassword(u.ID, u.Password)
-		_, totpErr := s.service.OpenTOTP(u.ID, u.TOTP)
-		username, email := s.indices(u.ID, a.profile)
+		_, passwordErr := s.service.OpenPassword(id, a.row.Password)
+		_, totpErr := s.service.OpenTOTP(id, a.row.TOTP)
+		username, email := s.indices(id, a.profile)
 		whole = errors.Join(err, passwordErr, totpErr) == nil && a.codesStand && a.passkeysStand &&
-			bytes.Equal(username, u.UsernameIndex) && bytes.Equal(email, u.EmailIndex) && (u.DisabledMS != nil) == (a.profile.DisabledMS > 0)
+			bytes.Equal(username, a.row.UsernameIndex) && bytes.Equal(email, a.row.EmailIndex) && (a.row.DisabledMS != nil) == (a.profile.DisabledMS > 0)
 		return nil
 	})
 	return whole, err
 }
 
 func (s *Store) verifySessions(ctx context.Context, r *Report) error {
-	var rows []sessionRow
-	return s.read.WithContext(ctx).Where("revoked_ms IS NULL").FindInBatches(&rows, 500, func(*gorm.DB, int) error {
-		for _, row := range rows {
-			if len(row.TokenHash) != 32 {
-				r.Findings = append(r.Findings, Finding{What: "a session was changed"})
-			} else if s.ledger.ended(row.TokenHash, row.AuthMS) {
-				r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("a session of user %s that was ended has been put back", row.UserID)})
-			} else if _, err := s.service.OpenSession([32]byte(row.TokenHash), row.UserID, row.AuthMS, row.Data); err != nil {
-				r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("a session of user %s was changed", row.UserID)})
-			}
+	rows, err := s.readPool().QueryContext(ctx, "SELECT token_hash, user_id, auth_ms, data FROM sessions WHERE revoked_ms IS NULL")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name, data blob
+		var user ID
+		var auth number
+		if err := rows.Scan(&name, &user, &auth, &data); err != nil {
+			return err
 		}
-		return nil
-	}).Error
+		if len(name) != len(hash{}) {
+			r.Findings = append(r.Findings, Finding{What: "a session was changed"})
+		} else if s.ledger.ended(name, int64(auth)) {
+			r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("a session of user %s that was ended has been put back", user)})
+		} else if _, err := s.service.OpenSession([32]byte(name), user, int64(auth), data); err != nil {
+			r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("a session of user %s was changed", user)})
+		}
+	}
+	return rows.Err()
 }

@@ -211,7 +211,7 @@ func (w *world) start(t testing.TB) *Store {
 func walked(t testing.TB, s *Store) {
 	t.Helper()
 	eventually(t, "the walk after the start", func() bool {
-		rooms, err := s.roomIDs(ctx, s.read.Statement.ConnPool)
+		rooms, err := s.roomIDs(ctx)
 		must(t, err)
 		s.proofs.mu.Lock()
 		defer s.proofs.mu.Unlock()

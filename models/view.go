@@ -45,7 +45,7 @@ func (s *Store) View(ctx context.Context, m Membership) (View, error) {
 func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 	var v View
 	err := s.look(ctx, m.Room, func(db gorm.ConnPool, known mark) error {
-		v = View{}
+		v = View{Rendering: &Rendering{}}
 		now, err := s.membership(ctx, db, m.Room, m.User)
 		if err != nil {
 			return err
@@ -67,7 +67,6 @@ func (s *Store) readView(ctx context.Context, m Membership) (View, error) {
 		if v.People, err = s.people(ctx, db, names, m.Room); err != nil {
 			return err
 		}
-		v.Rendering = &Rendering{}
 		unread, err := readUnread(ctx, db, unreadHere, m.User, m.Room)
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -174,6 +175,7 @@ func (l *lane) waiting(first *job) []*job {
 	return jobs
 }
 
+// batch writes all changes that hold in one transaction, announces them, and answers everybody.
 func (l *lane) batch(jobs []*job) {
 	limit := time.Duration(0)
 	for _, j := range jobs {
@@ -182,10 +184,30 @@ func (l *lane) batch(jobs []*job) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	answers := make([]error, len(jobs))
-	var held []*change
 	l.quiet.Lock()
+	held, err := l.write(ctx, jobs, answers)
+	if err == nil {
+		l.note(held)
+	}
+	l.quiet.Unlock()
+	if err == nil {
+		for _, c := range held {
+			c.announce()
+		}
+	}
+	for i, j := range jobs {
+		if answers[i] == nil && err != nil {
+			answers[i] = fmt.Errorf("commit: %v", err)
+		}
+		j.done <- answers[i]
+	}
+}
+
+// write returns the changes that hold, once they are durable, and fills in the answers to the others. An
+// error means that none of them holds.
+func (l *lane) write(ctx context.Context, jobs []*job, answers []error) (held []*change, err error) {
 	l.pending, l.minted, l.rotated, l.unsettled = map[ID]head{}, map[keyID]*cipher.RoomKey{}, nil, map[ID]bool{}
-	err := l.transaction(ctx, func() error {
+	err = l.transaction(ctx, func() error {
 		for i, j := range jobs {
 			if answers[i] = j.ctx.Err(); answers[i] != nil {
 				continue
@@ -199,33 +221,24 @@ func (l *lane) batch(jobs []*job) {
 		}
 		return nil
 	})
-	if err == nil {
-		maps.Copy(l.heads, l.pending)
-		if l.rotated != nil {
-			l.s.masters.use(l.rotated)
-		}
-		var entries []*Entry
-		for _, c := range held {
-			entries = append(entries, c.entries()...)
-			l.s.note(c.noted, c.now, c.end)
-		}
-		l.s.proofs.advance(entries)
-		l.s.tally.entries(entries)
-		for _, e := range entries {
-			l.s.shelves.forget(e)
-		}
+	return held, err
+}
+
+// note moves what is known in memory on to what was written.
+func (l *lane) note(held []*change) {
+	maps.Copy(l.heads, l.pending)
+	if l.rotated != nil {
+		l.s.masters.use(l.rotated)
 	}
-	l.quiet.Unlock()
-	if err == nil {
-		for _, c := range held {
-			c.announce()
-		}
+	var entries []*Entry
+	for _, c := range held {
+		entries = append(entries, c.entries()...)
+		l.s.note(c.noted, c.now, c.end)
 	}
-	for i, j := range jobs {
-		if answers[i] == nil && err != nil {
-			answers[i] = fmt.Errorf("commit: %v", err)
-		}
-		j.done <- answers[i]
+	l.s.proofs.advance(entries)
+	l.s.tally.entries(entries)
+	for _, e := range entries {
+		l.s.shelves.forget(e)
 	}
 }
 
@@ -248,7 +261,7 @@ func (l *lane) try(ctx context.Context, j *job, alone bool) (*change, error) {
 			return nil, err
 		}
 	}
-	err := j.run(c)
+	err := c.run(j)
 	if err == nil {
 		err = c.storeHeads()
 	}
@@ -271,6 +284,16 @@ func (l *lane) try(ctx context.Context, j *job, alone bool) (*change, error) {
 		}
 	}
 	return c, err
+}
+
+// run makes a panic an error, as in any other request: the lane goes on for everybody else.
+func (c *change) run(j *job) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return j.run(c)
 }
 
 // errBatchLost means that the whole transaction is gone. On a full disk, for instance, SQLite

@@ -69,6 +69,76 @@ func (a *archive) commits() int {
 	return count
 }
 
+// The server turns a panic in a request into an error, and must go on for everybody else.
+func TestAnActThatPanicsLeavesNothingAndStopsNobody(t *testing.T) {
+	t.Parallel()
+	m := openMeeting(t)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		m.act(t.Context(), func(t *act) error {
+			t.audit(Audit{Event: "test.panic"})
+			panic("a mistake")
+		})
+	}()
+	said := make(chan uint64, 1)
+	go func() { said <- m.say(m.ada, m.room, "Still here?") }()
+	select {
+	case <-said:
+	case <-time.After(5 * time.Second):
+		t.Fatal("nobody can write any more")
+	}
+	if found := events(t, m.Store, "test.panic"); len(found) > 0 {
+		t.Errorf("of the act remains %v", found)
+	}
+}
+
+func TestAChangeThatPanicsIsRefusedAloneAndTheLaneGoesOn(t *testing.T) {
+	t.Parallel()
+	m := openMeeting(t)
+	ada := m.member(m.ada, m.room)
+	for _, together := range []bool{false, true} {
+		var release func()
+		refused, said := make(chan error, 1), make(chan error, 1)
+		if together {
+			release = m.held()
+		}
+		go func() {
+			refused <- m.lane.do(t.Context(), func(c *change) error {
+				if _, err := c.post(ada, "never said", ""); err != nil {
+					return err
+				}
+				panic("a mistake")
+			})
+		}()
+		if together {
+			m.waitForJobs(1)
+		} else if err := <-refused; err == nil || !strings.Contains(err.Error(), "a mistake") {
+			t.Fatalf("the panic came back as %v", err)
+		}
+		go func() {
+			_, err := m.Post(t.Context(), ada, "said", "")
+			said <- err
+		}()
+		if together {
+			m.waitForJobs(2)
+			release()
+			if err := <-refused; err == nil {
+				t.Error("the change that panicked was accepted")
+			}
+		}
+		if err := <-said; err != nil {
+			t.Errorf("together %v: %v", together, err)
+		}
+	}
+	if got := m.allSaid(m.ada, m.room); !slices.Equal(got, []string{"said", "said"}) {
+		t.Errorf("the room holds %q", got)
+	}
+}
+
 func TestManyPostersShareOneTransaction(t *testing.T) {
 	t.Parallel()
 	m := openMeeting(t)

@@ -324,6 +324,15 @@ func TestStyleSheetsNameNoSides(t *testing.T) {
 	}
 }
 
+// A slow line brings a page in pieces. Columns that fit what has come so far move it when the rest comes.
+func TestColumnsDoNotHangOnHowMuchHasCome(t *testing.T) {
+	for _, name := range list(tree, "css/*.css") {
+		if strings.Contains(string(read(tree, name)), "auto-fit") {
+			t.Errorf("%s: auto-fit gives the first its place once the last has come; auto-fill at once", name)
+		}
+	}
+}
+
 // values are the parts of a declaration, each with its brackets.
 func values(declaration string) []string {
 	depth := 0

@@ -8,10 +8,44 @@ package views
 import "github.com/a-h/templ"
 import templruntime "github.com/a-h/templ/runtime"
 
-import "strconv"
+import (
+	"net/http"
+	"strconv"
+)
 
 const (
-	errorReport = "If you report this, name it: {}"
+	errorReport         = "If you report this, name it: {}"
+	errorForbiddenTitle = "That is not allowed"
+	errorForbidden      = "Conclave only accepts what its own pages send, from people who may do it. Go back, reload the page and try again."
+	errorNotFoundTitle  = "Nothing here"
+	errorNotFound       = "There is nothing at this address, or nothing that you may see. If somebody invited you, ask for the room code and enter it on the page of your rooms."
+	errorMethodTitle    = "That does not work this way"
+	errorMethod         = "This address cannot be used like that. Go back and use the buttons of the page."
+	errorConflictTitle  = "This has changed meanwhile"
+	errorConflict       = "Go back, reload the page and try again."
+	errorLongTitle      = "That is too long"
+	errorLong           = "A form can carry at most 64 KiB. Go back and send it in parts."
+	errorHeader         = "Your browser sent more about itself than this server takes, most likely in cookies. Delete the cookies of this address and try again."
+	errorHostTitle      = "Unknown address"
+	errorHost           = "This server does not know itself by the name in the address bar. Open it by the address it printed when it started, or ask whoever runs it to add the name with --host."
+	errorInvalidTitle   = "That did not work"
+	errorInvalid        = "Go back and check what you entered."
+	errorFastTitle      = "Too fast"
+	errorFast           = "That was too often in too short a time. Wait a moment and try again."
+	errorBusyTitle      = "One moment"
+	errorBusy           = "The server has too much to do at this moment. Wait a few seconds and try again."
+	errorOursTitle      = "Something went wrong here"
+	errorOurs           = "This is the server's fault, not yours, and it has been written down. Try again; if it stays, tell whoever runs the server the number below."
+
+	// What handlers put into a page.
+	ErrorAdministratorOnly      = "Only the administrators of this server can see this."
+	ErrorTooOften          Text = "That was too often in too short a time. Wait {} and try again."
+	ErrorForeignForm            = "This form is not one of ours. Reload the page and try again."
+	ErrorBrokenForm             = "This form did not arrive whole. Send it again."
+	ErrorManyPages              = "Too many pages of this server are open. Close some of them."
+	ErrorToLogin                = "To the login"
+	ErrorToRooms                = "To your rooms"
+	ErrorTryAgain               = "Try again"
 )
 
 // ErrorPage is a whole page that says what went wrong and what to do next.
@@ -55,7 +89,7 @@ func ErrorPage(s Shell, e Error) templ.Component {
 			var templ_7745c5c3_Var3 string
 			templ_7745c5c3_Var3, templ_7745c5c3_Err = templ.JoinStringErrs(strconv.Itoa(e.Status))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/error.templ`, Line: 13, Col: 51}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/error.templ`, Line: 47, Col: 51}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var3))
 			if templ_7745c5c3_Err != nil {
@@ -68,7 +102,7 @@ func ErrorPage(s Shell, e Error) templ.Component {
 			var templ_7745c5c3_Var4 string
 			templ_7745c5c3_Var4, templ_7745c5c3_Err = templ.JoinStringErrs(e.Title)
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/error.templ`, Line: 14, Col: 16}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/error.templ`, Line: 48, Col: 16}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var4))
 			if templ_7745c5c3_Err != nil {
@@ -90,7 +124,7 @@ func ErrorPage(s Shell, e Error) templ.Component {
 				var templ_7745c5c3_Var5 templ.SafeURL
 				templ_7745c5c3_Var5, templ_7745c5c3_Err = templ.JoinURLErrs(e.BackURL)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/error.templ`, Line: 17, Col: 49}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/error.templ`, Line: 51, Col: 49}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var5))
 				if templ_7745c5c3_Err != nil {
@@ -103,7 +137,7 @@ func ErrorPage(s Shell, e Error) templ.Component {
 				var templ_7745c5c3_Var6 string
 				templ_7745c5c3_Var6, templ_7745c5c3_Err = templ.JoinStringErrs(e.BackText)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/error.templ`, Line: 17, Col: 64}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/error.templ`, Line: 51, Col: 64}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var6))
 				if templ_7745c5c3_Err != nil {
@@ -178,6 +212,36 @@ func ErrorPartial(e Error) templ.Component {
 		}
 		return nil
 	})
+}
+
+// errorTexts say what went wrong and what to do, by status: an error page never shows more.
+var errorTexts = map[int]Error{
+	http.StatusForbidden:                   {Title: errorForbiddenTitle, Text: errorForbidden},
+	http.StatusNotFound:                    {Title: errorNotFoundTitle, Text: errorNotFound},
+	http.StatusMethodNotAllowed:            {Title: errorMethodTitle, Text: errorMethod},
+	http.StatusConflict:                    {Title: errorConflictTitle, Text: errorConflict},
+	http.StatusRequestEntityTooLarge:       {Title: errorLongTitle, Text: errorLong},
+	http.StatusRequestHeaderFieldsTooLarge: {Title: errorLongTitle, Text: errorHeader},
+	http.StatusMisdirectedRequest:          {Title: errorHostTitle, Text: errorHost},
+	http.StatusUnprocessableEntity:         {Title: errorInvalidTitle, Text: errorInvalid},
+	http.StatusTooManyRequests:             {Title: errorFastTitle, Text: errorFast},
+	http.StatusServiceUnavailable:          {Title: errorBusyTitle, Text: errorBusy},
+	http.StatusInternalServerError:         {Title: errorOursTitle, Text: errorOurs},
+}
+
+// ErrorOf is what a page says of a status. One without a text of its own is told like the most
+// general fault of its kind: the request's below 500, ours from there on.
+func ErrorOf(status int) Error {
+	e, ok := errorTexts[status]
+	switch {
+	case ok:
+	case status < http.StatusInternalServerError:
+		e = errorTexts[http.StatusUnprocessableEntity]
+	default:
+		e = errorTexts[http.StatusInternalServerError]
+	}
+	e.Status = status
+	return e
 }
 
 var _ = templruntime.GeneratedTemplate

@@ -48,6 +48,16 @@ func filled(text string, values ...string) string {
 	return b.String()
 }
 
+// Text is a sentence that a handler fills: it has {} where a word goes that only the handler knows.
+type Text string
+
+// With puts plain words into the places, in turn.
+func (t Text) With(words ...string) string { return filled(string(t), words...) }
+
+// Isolated keeps a name apart from the text around it, as <bdi> does where there is markup: a name may
+// run from right to left.
+func Isolated(name string) string { return "\u2068" + name + "\u2069" }
+
 // counted is the form of a sentence that fits a number. The form for one says so in words; the
 // other has its first place for the number.
 func counted(n int, one, many string, parts ...templ.Component) templ.Component {

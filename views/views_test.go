@@ -355,7 +355,26 @@ func TestNoBannedAttributeIsSent_T36(t *testing.T) {
 	}
 }
 
-// The same over the sources, for what a rendering may not reach.
+// A browser takes the first and says nothing, and so do the readers of HTML.
+func TestNoAttributeIsGivenTwice(t *testing.T) {
+	for name, c := range everything("tame") {
+		tokens := html.NewTokenizer(strings.NewReader(render(t, c)))
+		for kind := tokens.Next(); kind != html.ErrorToken; kind = tokens.Next() {
+			tag, given := string(tokens.Raw()), map[string]bool{}
+			if kind != html.StartTagToken && kind != html.SelfClosingTagToken {
+				continue
+			}
+			for _, word := range strings.Fields(regexp.MustCompile(`"[^"]*"`).ReplaceAllString(tag, "")) {
+				if given[word] {
+					t.Errorf("%s: %s twice in %s", name, word, tag)
+				}
+				given[word] = true
+			}
+		}
+	}
+}
+
+// The list of what is banned over the sources, for what a rendering may not reach.
 func TestNoBannedWordIsWritten_T36(t *testing.T) {
 	banned := regexp.MustCompile(`hx-on|\son[a-z]+=|hx-trigger="[^"]*\[|"(js|javascript):|style=|<style|templ\.Raw|templ\.SafeURL|templ\.JSFuncCall|(?m:^css )|(?m:^script )|\.\.\. *}|formaction|srcdoc|xlink:href|hx-boost|(?i)end-to-end`)
 	spread := "{ children... }"

@@ -1,6 +1,7 @@
 // What may be done to a message. <actions-dialog> opens the page of a message in the room's
 // dialog instead of leaving the room; a click that asks for a new tab stays one.
 // <message-actions> is what stands in it, or on that page.
+const toEnd = (box) => box?.setSelectionRange(box.value.length, box.value.length);
 const key = (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey);
 
 customElements.define("actions-dialog", class extends HTMLElement {
@@ -37,7 +38,9 @@ customElements.define("actions-dialog", class extends HTMLElement {
 		this.message = link.closest("li").id;
 		await htmx.ajax("GET", link.pathname, { source: this.dialog, target: this.inside });
 		const filled = this.inside.firstElementChild || this.said.firstElementChild;
-		if (this.asked === link && filled && !this.dialog.open) this.dialog.showModal();
+		if (this.asked !== link || !filled || this.dialog.open) return;
+		this.dialog.showModal();
+		toEnd(this.inside.querySelector("textarea")); // Safari forgets what was set while the dialog was closed
 	}
 
 	// closed leaves no text behind, and leads back to where one came from. The message may have
@@ -54,7 +57,7 @@ customElements.define("message-actions", class extends HTMLElement {
 	connectedCallback() {
 		const box = this.querySelector("textarea");
 		box?.addEventListener("keydown", (event) => key(event) && box.form.requestSubmit());
-		box?.setSelectionRange(box.value.length, box.value.length);
+		toEnd(box);
 		if (this.querySelector(".problem")) box?.focus();
 		this.addEventListener("htmx:finally:request", (event) => this.answered(event.detail.ctx.response));
 	}

@@ -27,12 +27,21 @@ customElements.define("chat-composer", class extends HTMLElement {
 		this.outbox = document.querySelector("out-box");
 		this.key = `draft:${this.dataset.room}:${document.body.dataset.me}`;
 		this.form.noValidate = true; // the out-box sends while the box is empty
-		if (!this.box.value) this.write(sessionStorage.getItem(this.key) ?? "");
+		if (!this.box.value) this.restore(sessionStorage.getItem(this.key) ?? "");
 		this.addEventListener("submit", (event) => this.take(event), { capture: true }); // before htmx, which may not be there yet
 		this.box.addEventListener("keydown", (event) => this.pressed(event));
 		this.box.addEventListener("input", () => this.typed());
 		this.outbox.addEventListener("returned", (event) => this.putBack(event.detail));
 		document.addEventListener("device", () => this.explain());
+		window.addEventListener("resize", () => this.grow());
+	}
+
+	// restore shows one line of a draft until the box is entered: growing by itself, so late, it would move the messages.
+	restore(draft) {
+		if (this.box.matches(":focus")) return this.write(draft);
+		this.box.value = draft;
+		this.box.toggleAttribute("data-kept", draft !== "");
+		this.box.addEventListener("focus", () => this.typed(), { once: true });
 	}
 
 	// explain says what Enter does: always to who cannot see, and to all others when it is not usual.
@@ -84,16 +93,21 @@ customElements.define("chat-composer", class extends HTMLElement {
 	}
 
 	typed() {
+		this.box.removeAttribute("data-kept");
 		const left = limit - [...this.box.value].length;
 		if (left < 200) {
 			this.note((left < 0 ? text.over : text.left).replace("{}", number.format(Math.abs(left))));
 			this.counting = true;
 		} else if (this.counting) this.note("");
-		if (!CSS.supports("field-sizing", "content")) {
-			this.box.style.blockSize = "auto";
-			this.box.style.blockSize = this.box.scrollHeight + "px";
-		}
+		this.grow();
 		if (this.box.value.trim()) sessionStorage.setItem(this.key, this.box.value);
 		else sessionStorage.removeItem(this.key);
+	}
+
+	// grow gives the box the height of its text where the style cannot (field-sizing).
+	grow() {
+		if (CSS.supports("field-sizing", "content")) return;
+		this.box.style.blockSize = "auto";
+		this.box.style.blockSize = this.box.scrollHeight + this.box.offsetHeight - this.box.clientHeight + "px";
 	}
 });

@@ -20,6 +20,18 @@ function mark() {
 	for (const count of document.querySelectorAll(".here-count")) count.textContent = text.here.replace("{}", number.format(here.size));
 }
 
+// keep lets the list stay as high as it is, whoever joins or leaves, so that nothing moves below it; what is more scrolls.
+function keep() {
+	members.style.blockSize = "";
+	if (members.offsetHeight) members.style.blockSize = members.offsetHeight + "px";
+	reach();
+}
+
+function reach() {
+	if (members.scrollHeight > members.clientHeight) members.tabIndex = 0;
+	else members.removeAttribute("tabindex");
+}
+
 function say(kind) {
 	const people = [...told.querySelectorAll(`[data-${kind}]`)].filter((one) => one.dataset[kind] !== me);
 	if (!people.length) return;
@@ -43,5 +55,7 @@ function hear() {
 if (told) {
 	new MutationObserver(hear).observe(told, { childList: true });
 	if (told.firstElementChild) hear(); // the feed was quicker than this script
-	new MutationObserver(mark).observe(members, { childList: true });
+	new MutationObserver(() => (mark(), reach())).observe(members, { childList: true });
+	document.getElementById("panel").addEventListener("toggle", keep); // the sheet of a phone
+	keep();
 }

@@ -71,7 +71,7 @@ customElements.define("room-switch", class extends HTMLElement {
 	open() {
 		if (this.contains(document.activeElement)) return this.leave();
 		this.from = document.activeElement;
-		if (this.sheet && !this.sheet.checkVisibility()) this.sheet.showPopover();
+		if (this.sheet && !this.sheet.getClientRects().length) this.sheet.showPopover();
 		(this.field ?? this.links()[0])?.focus();
 	}
 
