@@ -192,4 +192,10 @@ func TestAChangeThatASessionBeganBeforeItsEndIsNotMade(t *testing.T) { // R30
 	if err := a.Disable(t.Context(), bosses, user.ID); KindOf(err) != Denied {
 		t.Errorf("somebody who administers no more disables others: %v", err)
 	}
+	if _, err := a.Invite(t.Context(), bosses, 1, time.Hour); KindOf(err) != Denied {
+		t.Errorf("somebody who administers no more invites: %v", err)
+	}
+	if err := a.EndSessions(t.Context(), bosses, user.ID); KindOf(err) != Denied {
+		t.Errorf("somebody who administers no more ends sessions: %v", err)
+	}
 }

@@ -72,6 +72,9 @@ func (s *Store) Enable(ctx context.Context, by By, user ID) error {
 // EndSessions signs somebody out everywhere.
 func (s *Store) EndSessions(ctx context.Context, by By, user ID) error {
 	return s.act(ctx, func(t *act) error {
+		if err := t.mayStill(by, user); err != nil {
+			return err
+		}
 		return t.revoke(by, "ended by an administrator", "user_id = ?", user)
 	})
 }

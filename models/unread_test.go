@@ -167,3 +167,33 @@ func TestAHoleInTheAuditLogEndsTheSessionsFromBeforeTheStart(t *testing.T) {
 		t.Errorf("a new session: %v, %v", found, err)
 	}
 }
+
+// BenchmarkReadLedger measures how long after a start it takes until somebody can be let in, with a
+// hundred thousand events in the audit log.
+func BenchmarkReadLedger(b *testing.B) {
+	w := newWorld(b)
+	s := w.start(b)
+	must(b, s.act(ctx, func(t *act) error {
+		for i := range 100_000 {
+			if err := t.audit(Audit{Event: []string{eventSignIn, "login.fail", eventSessionEnd}[i%3], Actor: w.ada, Address: "192.0.2.7", Object: handleOf(t.s.service.Index("x", string(rune(i)))), Outcome: "done"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	must(b, s.Close())
+	var opened, read time.Duration
+	for b.Loop() {
+		begin := time.Now()
+		s, err := Open(options(w.dir))
+		must(b, err)
+		opened += time.Since(begin)
+		must(b, s.ledger.read(ctx))
+		read += time.Since(begin)
+		b.StopTimer()
+		must(b, s.Close())
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(opened.Milliseconds())/float64(b.N), "ms/open")
+	b.ReportMetric(float64(read.Milliseconds())/float64(b.N), "ms/read")
+}
