@@ -18,6 +18,7 @@ customElements.define("message-list", class extends HTMLElement {
 	connectedCallback() {
 		this.list = this.querySelector("#messages");
 		this.button = document.getElementById("newest");
+		this.seams = new Set(); // entries that older ones were put before, and that look as if none had been
 		for (const li of this.list.children) this.mark(li);
 		this.addEventListener("scroll", () => this.look(), { passive: true });
 		this.button.addEventListener("click", () => this.toBottom());
@@ -43,7 +44,7 @@ customElements.define("message-list", class extends HTMLElement {
 		for (const { addedNodes, nextSibling } of changes) {
 			for (const li of addedNodes) this.mark(li);
 			const next = dated(nextSibling, "nextSibling");
-			if (next !== this.seam) this.mark(next);
+			if (!this.seams.has(next)) this.mark(next);
 		}
 		if (this.held && document.activeElement === document.body) this.lead(this.held);
 		if (this.stuck) return this.toBottom();
@@ -86,10 +87,18 @@ customElements.define("message-list", class extends HTMLElement {
 		const near = this.scrollHeight - this.scrollTop - this.clientHeight < 40;
 		this.stuck = near || (this.stuck && this.scrollTop >= this.last);
 		this.stands();
-		if (!this.seam || this.inView(this.seam)) return;
-		this.mark(this.seam);
-		this.seam = null;
-		this.resized();
+		clearTimeout(this.calm);
+		if (this.seams.size) this.calm = setTimeout(() => this.mend(), 150); // never while a finger moves the list
+	}
+
+	// mend lets entries that are out of view look as they must with the older ones before them.
+	mend() {
+		for (const li of this.seams) {
+			if (this.inView(li)) continue;
+			this.seams.delete(li);
+			this.mark(li);
+			this.resized();
+		}
 	}
 
 	stands() {
@@ -114,7 +123,8 @@ customElements.define("message-list", class extends HTMLElement {
 		this.held = document.activeElement?.closest("#messages > li")?.id;
 		this.anchor = this.stuck ? null : this.firstInView("bottom");
 		this.offset = this.anchor?.getBoundingClientRect().bottom;
-		if (["older", "scroller"].includes(event?.target.id)) this.seam = this.list.firstElementChild;
+		const first = this.list.firstElementChild;
+		if (first && ["older", "scroller"].includes(event?.target.id)) this.seams.add(first);
 	}
 
 	// firstInView is the first entry that has that edge below the upper one of the list.
