@@ -256,10 +256,12 @@ func (demoCommand) Run(o options) error {
 	defer listener.Close()
 	temporary := o.Data == ""
 	if temporary {
-		if o.Data, err = os.MkdirTemp("", "conclave-demo-"); err != nil {
+		folder, err := demo.TemporaryFolder()
+		if err != nil {
 			return fmt.Errorf("no temporary folder can be made (%w): name a folder with --data", err)
 		}
-		defer os.RemoveAll(o.Data)
+		defer folder.Remove()
+		o.Data = folder.Data
 	} else if err := empty(o.Data); err != nil {
 		return err
 	} else if o.Data, err = filepath.Abs(o.Data); err != nil {

@@ -37,12 +37,6 @@ func (a *App) accountAgain(c echo.Context, err error, part templ.Component, page
 	return a.showAccount(c, status(err), page)
 }
 
-// noted leaves a sentence for the next page.
-func (a *App) noted(c echo.Context, notice, target string) error {
-	a.sessions.Put(c.Request().Context(), keyNotice, notice)
-	return seeOther(c, target)
-}
-
 // keysPage says what the keyboard does: alone to htmx, which puts it into a dialog.
 func (a *App) keysPage(c echo.Context) error {
 	if partial(c) {

@@ -41,7 +41,7 @@ func TestANewNameShowsAtOnceInTheRooms(t *testing.T) {
 	if body := grace.get(r.path("")).want(200).body; strings.Contains(body, "Byron") {
 		t.Error("the room still knows the old name")
 	}
-	ada.get("/account").want(200).contains("Your new email address is saved.")
+	ada.get("/account").want(200).contains("Your rooms show the new one.")
 
 	for _, bad := range []string{"", " ", strings.Repeat("x", 65), "Ada\u202eLovelace"} {
 		a := ada.post("/account", fields{"full_name": bad}).want(422)

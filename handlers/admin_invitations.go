@@ -73,6 +73,5 @@ func (a *App) revokeInvitation(c echo.Context) error {
 	if err := a.o.Store.RevokeInvitation(c.Request().Context(), by(c), id); err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, views.InvitationWithdrawnNotice)
-	return seeOther(c, "/admin/invitations")
+	return a.noted(c, views.InvitationWithdrawnNotice, "/admin/invitations")
 }

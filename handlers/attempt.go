@@ -35,12 +35,12 @@ func (a *App) showAttempts(c echo.Context, status int, problem string) error {
 	if err != nil {
 		return err
 	}
-	sources, err := a.o.Store.Sources(ctx, day)
+	sources, err := a.o.Store.Sources(ctx, day, sourcesShown)
 	if err != nil {
 		return err
 	}
 	t.More = more
-	for _, r := range sources[:min(len(sources), sourcesShown)] {
+	for _, r := range sources {
 		t.Sources = append(t.Sources, views.SourceRow{Address: r.Address, Refused: r.Refused, Last: r.Last, Limited: r.Limited})
 	}
 	recent, _, err := a.o.Store.AuditPage(ctx, models.AuditFilter{Events: refusedEvents}, 0, refusedShown)
@@ -61,12 +61,11 @@ func (a *App) liftWait(c echo.Context) error {
 		return err
 	}
 	err = a.o.Store.Lift(c.Request().Context(), by(c), user)
-	if fault, ok := faults(err); ok && err != nil {
+	if fault, ok := faults(err); ok {
 		return a.showAttempts(c, status(err), fault[""])
 	}
 	if err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, views.AttemptsLiftedNotice)
-	return seeOther(c, "/admin/attempts")
+	return a.noted(c, views.AttemptsLiftedNotice, "/admin/attempts")
 }

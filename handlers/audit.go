@@ -105,7 +105,7 @@ func (a *App) auditPage(c echo.Context) error {
 		before = math.MaxInt64
 	}
 	filter, err := a.auditFilter(c, f)
-	if fault, ok := faults(err); ok && err != nil {
+	if fault, ok := faults(err); ok {
 		l.Error, l.Person.Error, l.From.Error, l.To.Error = fault[""], fault["person"], fault["from"], fault["to"]
 		if l.Error == "" {
 			l.Error = views.AuditFiltersProblem

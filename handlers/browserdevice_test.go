@@ -512,6 +512,30 @@ func TestBrowserTheComposerStandsAboveAKeyboardThatLiesOverThePage(t *testing.T)
 		t.Errorf("with a toolbar, the composer ends at %d", got)
 	}
 
+	// The sheets at the lower edge stand on the keyboard too, and in a low window (320 by 256 is one of
+	// 1280 by 1024, magnified four times) the last of the menu can be reached.
+	b.click("#body")
+	b.press(kb.ArrowUp)
+	b.until("the dialog", `document.querySelector("#message-dialog").matches(":modal")`)
+	for _, top := range []int{0, 120} {
+		view(500, top, 1)
+		b.until("the dialog on the keyboard", fmt.Sprintf(`(({ top, bottom }) => top >= %d && Math.round(bottom) === %d)(document.querySelector("#message-dialog").getBoundingClientRect())`, top, 500+top))
+	}
+	view(844, 0, 1)
+	b.press(kb.Escape)
+	b.click(".switcher-door")
+	view(300, 0, 1)
+	b.until("the rooms on the keyboard", `(({ top, bottom }) => top >= 0 && Math.round(bottom) === 300)(document.querySelector("#rooms").getBoundingClientRect())`)
+	view(844, 0, 1)
+	b.press(kb.Escape)
+	b.resize(320, 256)
+	view(256, 0, 1)
+	b.click(".bar-me")
+	b.until("the menu", `document.querySelector("#own-menu").matches(":popover-open")`)
+	read[bool](b, `(document.querySelector("#logout").scrollIntoView({ block: "end" }), true)`)
+	b.until("the way out within the window", `(({ top, bottom }) => top >= 0 && bottom <= 256)(document.querySelector("#logout").getBoundingClientRect())`)
+	b.press(kb.Escape)
+
 	// On its side, with a notch and a bar at the lower edge.
 	for _, notch := range []struct{ left, right int64 }{{47, 0}, {0, 47}} {
 		insets := emulation.SafeAreaInsets{Bottom: new(int64(21)), Left: new(notch.left), Right: new(notch.right), Top: new(int64(0))}

@@ -217,9 +217,18 @@ func TestBrowserNothingMovesByItself(t *testing.T) {
 	b.stood("with a count")
 	ada.reads(r)
 
-	// A room: the messages are sketched, then there. Who has the scripts sees no sketch.
+	// A room: the messages are sketched, then there. Who has the scripts sees no sketch. A draft comes back late.
+	draft := "one\ntwo\nthree\nfour"
+	read[string](b, fmt.Sprintf(`sessionStorage["draft:%s:ada"] = %q`, r.id, draft))
 	b.late(r.path(""), sketched)
 	b.until("the messages", revealed)
+	if got := b.value("#body"); got != draft {
+		t.Errorf("the draft has become %q", got)
+	}
+	b.click("#body")
+	b.until("the draft whole", `document.querySelector("#body").clientHeight >= document.querySelector("#body").scrollHeight && document.querySelector("#body").clientHeight > 80`)
+	b.press("a", chromedp.ModifierCtrl)
+	b.press(kb.Backspace)
 	b.here(ada)
 	b.until("the end in view", atEnd)
 	o.posts(grace, r, numbered(1, 6)...)
@@ -236,6 +245,18 @@ func TestBrowserNothingMovesByItself(t *testing.T) {
 	o.posts(grace, r, numbered(7, 9)...)
 	b.until("a way to the new ones", `document.querySelector("#newest").textContent.includes("3 new")`)
 	b.stood("with new messages out of sight")
+	leaver := o.register("leaver", "Somebody Who Leaves")
+	for i, p := range []*person{leaver, o.register("joiner", "Somebody Who Joins"), o.register("third", "Somebody Else")} {
+		p.join(r)
+		b.until("a member more", fmt.Sprintf(`document.querySelectorAll("#members > li").length === %d`, 6+i))
+	}
+	leaver.post(r.path("/leave"), nil).want(303)
+	b.until("a member less", `document.querySelectorAll("#members > li").length === 7`)
+	ada.settings(r, fields{"knock": "on"})
+	b.until("another code", `document.querySelector("#code").textContent.includes("has changed")`)
+	leaver.joins(r.code)
+	b.until("who knocks", `document.querySelector("#knocks").textContent.includes("Somebody Who Leaves")`)
+	b.stood("with people who join, leave and knock")
 	ada.loginWith(safariOnPhone)
 	b.until("word of another device", `document.querySelector("#news .notice")?.checkVisibility()`)
 	b.stood("with the word of another device")

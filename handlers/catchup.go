@@ -57,8 +57,8 @@ type stretch struct {
 	code    bool   // and this the room code
 }
 
-// stretch reads and renders the next one, as far as the listener may see it. Of entries that are large it takes only some: otherwise
-// listeners who do not read would hold megabytes each.
+// stretch reads and renders the next one, as far as the listener may see it. Of entries that are large
+// it takes only some: otherwise listeners who do not read would hold megabytes each.
 func (s *stream) stretch() (stretch, error) {
 	tail, err := s.a.o.Store.After(s.ctx, s.m, s.cursor)
 	if err != nil {

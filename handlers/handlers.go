@@ -94,7 +94,7 @@ func New(o Options) *App {
 	member.post(passkeysRoute+"/new", a.sudo(passkeysRoute, a.offerPasskey))
 	member.post(passkeysRoute+"/:passkey/name", a.renamePasskey)
 	member.post(passkeysRoute+"/:passkey/remove", a.sudo(passkeysRoute, a.removePasskey))
-	member.get("/feed", a.ownFeed)
+	member.get(ownFeedRoute, a.ownFeed)
 	member.get("/rooms", a.roomsPage)
 	member.post("/rooms", a.createRoom)
 	member.post("/rooms/join", a.joinRoom)

@@ -72,7 +72,7 @@ func checkHeaders(t *testing.T, what string, h http.Header, immutable bool) {
 	}
 }
 
-// noElement and noAttribute are what no page has (SECURITY.md R41).
+// noElement and noAttribute are what no page has.
 var (
 	noElement   = []string{"style", "iframe", "frame", "object", "embed", "base", "applet", "math", "portal"}
 	noAttribute = regexp.MustCompile(`^(on.*|hx-on.*|style|formaction|srcdoc|xlink:href|hx-vals|hx-headers|hx-vars|hx-include|hx-js.*|nonce)$`)

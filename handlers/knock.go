@@ -40,8 +40,7 @@ func (a *App) answer(c echo.Context, give func(context.Context, models.Membershi
 	if field("from") == "settings" {
 		return a.settled(c, notice)
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, notice)
-	return seeOther(c, "/rooms/"+membership(c).Room.String())
+	return a.noted(c, notice, "/rooms/"+membership(c).Room.String())
 }
 
 // withdraw ends somebody's waiting.

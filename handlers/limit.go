@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"net/netip"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -72,19 +71,5 @@ func newLimits(scale int) limits {
 	}
 }
 
-// addressKey names where a request comes from: an IPv4 address, or the /64 of an IPv6 one,
-// which is what one household gets.
-func addressKey(c echo.Context) string {
-	address, err := netip.ParseAddr(c.RealIP())
-	if err != nil {
-		return c.RealIP()
-	}
-	if address = address.Unmap(); address.Is4() {
-		return address.String()
-	}
-	prefix, err := address.WithZone("").Prefix(64)
-	if err != nil {
-		return address.String()
-	}
-	return prefix.String()
-}
+// addressKey names where a request comes from.
+func addressKey(c echo.Context) string { return models.Household(c.RealIP()) }

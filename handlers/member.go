@@ -73,8 +73,7 @@ func (a *App) manage(c echo.Context, done views.Text, do func(context.Context, m
 	if err != nil {
 		return err
 	}
-	a.sessions.Put(ctx, keyNotice, done.With(username))
-	return seeOther(c, "/rooms/"+m.Room.String()+"/members")
+	return a.noted(c, done.With(username), "/rooms/"+m.Room.String()+"/members")
 }
 
 // liftBan lets somebody come back with any valid code.
@@ -86,8 +85,7 @@ func (a *App) liftBan(c echo.Context) error {
 	if err := a.o.Store.Unban(ctx, m, username); err != nil {
 		return err
 	}
-	a.sessions.Put(ctx, keyNotice, views.BannedLiftedNotice.With(username))
-	return seeOther(c, "/rooms/"+m.Room.String()+"/settings")
+	return a.settled(c, views.BannedLiftedNotice.With(username))
 }
 
 // setHistory decides what newcomers see.
@@ -110,8 +108,7 @@ func (a *App) setHistory(c echo.Context) error {
 	if models.History(field("history")) == models.HistorySinceJoin {
 		notice = views.NewcomersSinceNotice
 	}
-	a.sessions.Put(ctx, keyNotice, notice)
-	return seeOther(c, "/rooms/"+m.Room.String()+"/settings")
+	return a.settled(c, notice)
 }
 
 // newcomersAndBanned are the parts of a room's settings that are about people.

@@ -169,8 +169,7 @@ func (a *App) addPasskey(c echo.Context) error {
 		}
 		return a.showPasskeys(c, status(err), views.Passkeys{Name: views.Field{Value: field("name"), Error: fault["name"]}, Error: fault[""]}, nil)
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, views.PasskeyAddedNotice)
-	return seeOther(c, passkeysRoute)
+	return a.noted(c, views.PasskeyAddedNotice, passkeysRoute)
 }
 
 // renamePasskey needs no confirmation: a name opens nothing.
@@ -206,6 +205,5 @@ func (a *App) removePasskey(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, views.PasskeyRemovedNotice)
-	return seeOther(c, passkeysRoute)
+	return a.noted(c, views.PasskeyRemovedNotice, passkeysRoute)
 }

@@ -13,7 +13,7 @@ import (
 	"conclave/views"
 )
 
-// This file is the only place where models and views meet.
+// What the pages show of what the models know, where more than one of them shows it.
 
 func enrolForm(action, username, secret string) (views.Enrol, error) {
 	address, err := models.OTPURL(secret, username)

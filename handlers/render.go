@@ -131,6 +131,12 @@ func seeOther(c echo.Context, target string) error {
 	return c.Redirect(http.StatusSeeOther, target)
 }
 
+// noted leaves a sentence for the page that it leads to.
+func (a *App) noted(c echo.Context, notice, target string) error {
+	a.sessions.Put(c.Request().Context(), keyNotice, notice)
+	return seeOther(c, target)
+}
+
 // shell fills the frame of a page, and takes the notices that were left for it.
 func (a *App) shell(c echo.Context) views.Shell {
 	s := views.Shell{}

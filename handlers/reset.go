@@ -37,6 +37,5 @@ func (a *App) reset(c echo.Context) error {
 		return err
 	}
 	a.begin(c)
-	a.sessions.Put(ctx, keyNotice, views.ResetDoneNotice)
-	return seeOther(c, "/login")
+	return a.noted(c, views.ResetDoneNotice, "/login")
 }

@@ -119,8 +119,7 @@ func (a *App) joinRoom(c echo.Context) error {
 		return err
 	}
 	if room.Zero() {
-		a.sessions.Put(c.Request().Context(), keyNotice, views.RoomsKnockedNotice)
-		return seeOther(c, "/rooms")
+		return a.noted(c, views.RoomsKnockedNotice, "/rooms")
 	}
 	return seeOther(c, "/rooms/"+room.String())
 }
@@ -233,8 +232,7 @@ func (a *App) leaveRoom(c echo.Context) error {
 	if err := a.o.Store.Leave(c.Request().Context(), membership(c)); err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, views.RoomLeftNotice)
-	return seeOther(c, "/rooms")
+	return a.noted(c, views.RoomLeftNotice, "/rooms")
 }
 
 // proofPage shows the fingerprint up to a number, to compare it with one that was written down.

@@ -133,8 +133,7 @@ func (a *App) changeCode(c echo.Context, change func() error) error {
 
 // settled leads back to the settings, with a sentence.
 func (a *App) settled(c echo.Context, notice string) error {
-	a.sessions.Put(c.Request().Context(), keyNotice, notice)
-	return seeOther(c, "/rooms/"+membership(c).Room.String()+"/settings")
+	return a.noted(c, notice, "/rooms/"+membership(c).Room.String()+"/settings")
 }
 
 // turnEpoch gives the room a new key.
@@ -153,6 +152,5 @@ func (a *App) destroyRoom(c echo.Context) error {
 	if err := a.o.Store.Destroy(c.Request().Context(), membership(c)); err != nil {
 		return err
 	}
-	a.sessions.Put(c.Request().Context(), keyNotice, views.SettingsDestroyedNotice)
-	return seeOther(c, "/rooms")
+	return a.noted(c, views.SettingsDestroyedNotice, "/rooms")
 }

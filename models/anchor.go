@@ -108,7 +108,7 @@ func (s *Store) writeAnchors(ctx context.Context) error {
 
 // advanceAudit follows the chain of the audit log from its anchor on, as far as it is whole.
 func (s *Store) advanceAudit(ctx context.Context) error {
-	there, err := macAt(ctx, s.read.Statement.ConnPool, "SELECT mac FROM audit_log WHERE n = ?", s.anchors.audit.n)
+	there, err := macAt(ctx, s.readPool(), "SELECT mac FROM audit_log WHERE n = ?", s.anchors.audit.n)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (s *Store) advanceAudit(ctx context.Context) error {
 		if whole {
 			s.anchors.audit = next
 		} else {
-			s.anchors.audit.mac, err = macAt(ctx, s.read.Statement.ConnPool, "SELECT mac FROM audit_log WHERE n = ?", s.anchors.audit.n)
+			s.anchors.audit.mac, err = macAt(ctx, s.readPool(), "SELECT mac FROM audit_log WHERE n = ?", s.anchors.audit.n)
 			return err
 		}
 		if read < sliceSize {

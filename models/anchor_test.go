@@ -42,7 +42,7 @@ func TestACrashIsNoRollback(t *testing.T) {
 		func() error { return s.writeAnchors(ctx) },
 		func() error { return s.Remove(ctx, ada, w.kettle) },
 		func() error { _, err := s.CreateRoom(ctx, By{User: w.grace}, "Made after the anchors"); return err },
-		func() error { _, _, err := s.Rotate(ctx); return err },
+		func() error { _, _, err := s.rotate(ctx); return err },
 		func() error {
 			defer eventually(t, "the end of the shredding, which writes", func() bool { return w.state(t, s, w.library) == roomDestroyed })
 			return s.Destroy(ctx, w.member(t, s, w.ada, w.library))

@@ -185,7 +185,7 @@ func (s *Store) walkAudit(ctx context.Context, each func(n uint64, at int64, a A
 }
 
 func (s *Store) walkAuditSlice(ctx context.Context, last *mark, each func(n uint64, at int64, a Audit), report func(n uint64, what string)) (read int, err error) {
-	rows, err := s.read.Statement.ConnPool.QueryContext(ctx, `SELECT n, time_ms, CAST(event AS TEXT), actor, session, CAST(address AS TEXT),
+	rows, err := s.readPool().QueryContext(ctx, `SELECT n, time_ms, CAST(event AS TEXT), actor, session, CAST(address AS TEXT),
 		CAST(object AS TEXT), CAST(outcome AS TEXT), mac FROM audit_log WHERE n > ? ORDER BY n LIMIT ?`, last.n, sliceSize)
 	if err != nil {
 		return 0, err

@@ -81,9 +81,9 @@ func TestWhatDestroysIsInTheAuditLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.start(t)
-	old, now, err := s.Rotate(ctx)
+	old, now, err := s.rotate(ctx)
 	must(t, err)
-	must(t, s.DestroyKey(ctx, old))
+	must(t, s.destroyKey(ctx, old))
 	must(t, s.Destroy(ctx, w.member(t, s, w.ada, w.engine)))
 	code, err := totp.GenerateCode(w.secret["ada"], time.Now().Add(30*time.Second))
 	must(t, err)
@@ -105,7 +105,7 @@ func TestWhatDestroysIsInTheAuditLog(t *testing.T) {
 }
 
 // Somebody who can write the database but has no key lets himself in nowhere, and each try is
-// written down (SECURITY.md C14).
+// written down.
 func TestNobodyLetsHimselfInThroughTheDatabase(t *testing.T) {
 	t.Parallel()
 	member := "INSERT INTO memberships (room_id, user_id, role, entry_n, joined_n) VALUES ($engine, $linus, "

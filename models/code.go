@@ -54,8 +54,8 @@ func normalSymbols(s string) string {
 	}, s)
 }
 
-// NormalCode returns the 16 symbols of a room code as a person typed it, or an error that says what is wrong.
-func NormalCode(s string) (string, error) {
+// normalCode returns the 16 symbols of a room code as a person typed it, or an error that says what is wrong.
+func normalCode(s string) (string, error) {
 	if len(s) > 200 {
 		return "", invalid("code", "A room code has %d letters and digits.", codeLength)
 	}

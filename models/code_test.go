@@ -91,7 +91,7 @@ func TestARoomCodeIsForgivenHowItIsTyped(t *testing.T) {
 		code, "0123-4567-89AB-CD1F", "o123-4567-89ab-cdif", "O123 4567 89AB CDLF", "  0123456789abcdIf\r\n", "0123–4567—89AB‑CD1F",
 		"0 1 2 3 4 5 6 7 8 9 A B C D 1 F", "0123_4567.89ab_cdlf", "0123\u00a04567\u200989AB\tCD1F",
 	} {
-		if got, err := NormalCode(typed); err != nil || got != code {
+		if got, err := normalCode(typed); err != nil || got != code {
 			t.Errorf("%q is read as %q, %v", typed, got, err)
 		}
 	}
@@ -99,7 +99,7 @@ func TestARoomCodeIsForgivenHowItIsTyped(t *testing.T) {
 		"", "   ", "----", "0123456789ABCD1", "0123456789ABCD1FF", "0123456789ABCD1U", "0123456789ABCD1é", "０123456789ABCD1F",
 		"0123456789ABCD1F\x00", "%", "' OR 1=1 --", strings.Repeat("0", 100_000), strings.Repeat("-", 300), "\xff\xfe",
 	} {
-		if got, err := NormalCode(wrong); KindOf(err) != Invalid || got != "" {
+		if got, err := normalCode(wrong); KindOf(err) != Invalid || got != "" {
 			t.Errorf("%.40q is read as %q, %v", wrong, got, err)
 		}
 	}

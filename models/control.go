@@ -44,11 +44,11 @@ const (
 func (s *Store) perform(ctx context.Context, r request) (string, error) {
 	switch r.Command {
 	case CommandRotate:
-		old, now, err := s.Rotate(ctx)
+		old, now, err := s.rotate(ctx)
 		return fmt.Sprintf("Every secret is now wrapped under the key %s. Copy %s to where you keep its copies, apart from the database; then the old key can go: conclave keys destroy %s",
 			now, s.keyPath(now), old), err
 	case CommandDestroyKey:
-		return fmt.Sprintf("The key %s is destroyed. Copies of it that are kept elsewhere still open old backups.", r.Name), s.DestroyKey(ctx, r.Name)
+		return fmt.Sprintf("The key %s is destroyed. Copies of it that are kept elsewhere still open old backups.", r.Name), s.destroyKey(ctx, r.Name)
 	case CommandUsers, CommandPromote, CommandDemote, CommandDisable, CommandEnable, CommandReset:
 		return s.userCommand(ctx, r.Command, r.Name)
 	case commandTell:

@@ -105,7 +105,7 @@ func TestVerifyBesideAServerAtWorkFindsNothing(t *testing.T) {
 	})
 	work.Go(func() {
 		for working() {
-			_, _, err := s.Rotate(ctx)
+			_, _, err := s.rotate(ctx)
 			fail("rotate", err)
 			time.Sleep(50 * time.Millisecond)
 		}

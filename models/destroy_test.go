@@ -171,7 +171,7 @@ func TestAnOldBackupHoldsADestroyedRoomUntilItsKeyIsDestroyed(t *testing.T) {
 	backup := filepath.Join(t.TempDir(), "before.tar")
 	must(t, s.Backup(ctx, backup))
 	must(t, s.Destroy(ctx, w.member(t, s, w.ada, w.engine)))
-	old, _, err := s.Rotate(ctx)
+	old, _, err := s.rotate(ctx)
 	must(t, err)
 
 	restored := *w
@@ -183,7 +183,7 @@ func TestAnOldBackupHoldsADestroyedRoomUntilItsKeyIsDestroyed(t *testing.T) {
 	restored.believed(t, before, w.ada, w.engine, nothing)
 	must(t, before.Close())
 
-	must(t, s.DestroyKey(ctx, old))
+	must(t, s.destroyKey(ctx, old))
 	must(t, os.RemoveAll(filepath.Join(restored.dir, "keys")))
 	copyFolder(t, filepath.Join(w.dir, "keys"), filepath.Join(restored.dir, "keys"))
 	if _, err := Open(options(restored.dir)); !errors.Is(err, ErrKey) {

@@ -16,7 +16,7 @@ import (
 
 // Limits of reading.
 const (
-	PageSize  = 40  // lines of the history at a time
+	pageLines = 40  // lines of the history at a time
 	afterSize = 100 // log entries of one catch-up page
 
 	// A room opens at the first unread line, with a few read ones before it. Whoever has more to
@@ -159,7 +159,7 @@ func (s *Store) Older(ctx context.Context, m Membership, before uint64) (Page, e
 	return p, err
 }
 
-// page reads up to PageSize lines that end before the given number, or more when more follow the
+// page reads up to pageLines lines that end before the given number, or more when more follow the
 // entry up to which the member has read, and none from before the member's time where newcomers do not
 // see that. Between them and up to that number, or the end of the log, every entry must be there. The
 // membership must have been read in the same transaction.
@@ -218,7 +218,7 @@ func (p *Page) add(l Line, r *Rendering) {
 // finds the first that is on the page; start when the page reaches back to there.
 func newest(ctx context.Context, db gorm.ConnPool, room ID, start, end, read uint64) (raw []rawLine, first uint64, err error) {
 	const spare = 4 // entries that are not shown are few
-	shown, unread, size := 0, 0, PageSize
+	shown, unread, size := 0, 0, pageLines
 	more := uint64(pageSize(int(min(end-min(read, end), openMost))) + spare)
 	for from := end; ; more *= 2 {
 		to := from - 1
@@ -300,7 +300,7 @@ func (s *Store) stillStands(db gorm.ConnPool, names *profiles, k *keptLine) (boo
 
 // pageSize is how many lines a page has that shows so many unread ones.
 func pageSize(unread int) int {
-	return min(max(unread+openContext, PageSize), openMost)
+	return min(max(unread+openContext, pageLines), openMost)
 }
 
 // Tail is what follows a cursor in a room's log, for a member.

@@ -11,13 +11,13 @@ import (
 var errNoSuchCode = &Error{Kind: NotFound, Field: "code", Msg: "No room can be entered with this code. Check it with the person who gave it to you."}
 
 // Join makes the doer a member of the room with that code, which may be written in any of the
-// forms that NormalCode forgives. A member stays one. Where the owner wants to be asked it returns
+// forms that normalCode forgives. A member stays one. Where the owner wants to be asked it returns
 // the zero ID: the doer has knocked and waits. It is NotFound, in one and the same way and after
 // the same work, when the code is unknown or was replaced, is off, has expired or is used up, when
 // the room is full or nobody is left in it, when too many wait already, and for somebody who was
 // banned after the code was made.
 func (s *Store) Join(ctx context.Context, by By, code string) (ID, error) {
-	normal, err := NormalCode(code)
+	normal, err := normalCode(code)
 	if err != nil {
 		return ID{}, err
 	}

@@ -17,8 +17,7 @@ import (
 //     after any commit, by whomever, a program that is not ours included, it is read again. So
 //     nothing has to be invalidated, and whatever was revoked, removed or damaged is so at once.
 //   - A line of a history, which is costly to verify and to open, is also used again after a
-//     commit, when every byte that it was verified from is read again and is the same
-//     (SECURITY.md C11).
+//     commit, when every byte that it was verified from is read again and is the same.
 //   - Text and what is made of it lies here only. It is bounded by its size, and goes with the
 //     change, the removal, the departure or the destruction that ends it.
 

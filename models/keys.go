@@ -87,7 +87,7 @@ func checkValue(db *sql.DB) (check []byte, err error) {
 	return check, err
 }
 
-// openMaster finds the key file that belongs to the database (SECURITY.md C8). It makes one
+// openMaster finds the key file that belongs to the database. It makes one
 // only when there is neither a key nor a used database.
 func (s *Store) openMaster(check []byte) error {
 	dir := s.keyDir()

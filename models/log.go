@@ -20,7 +20,7 @@ import (
 // Op is what an entry of a room's log records. The numbers are stored and chained: never change them.
 type Op byte
 
-// The operations that exist so far. SECURITY.md C5 names those to come.
+// The operations. The numbers between them are kept for others.
 const (
 	OpCreate Op = 1  // target: the owner, who becomes a member; payload: tag of the name's envelope
 	OpJoin   Op = 2  // target: the new member
@@ -144,7 +144,7 @@ func (c *change) openEpoch(room, actor ID) error {
 	return c.append(&Entry{Room: room, Op: OpEpoch, Actor: actor, Payload: key.Commit()})
 }
 
-// Wear of an epoch (SECURITY.md C7).
+// An epoch is worn after so long, or so many posts: one room secret that leaks opens no more than that.
 const (
 	epochLife  = 90 * 24 * time.Hour
 	epochPosts = 1 << 20

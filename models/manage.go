@@ -11,9 +11,8 @@ import (
 	"conclave/models/cipher"
 )
 
-// What the owner of a room does about its members (SECURITY.md R61, R63). Each is Denied for anybody
-// else, and NotFound where there is no such member. The owner does nothing of it to himself: he leaves,
-// or hands the room over.
+// What the owner of a room does about its members. Each is Denied for anybody else, and NotFound where
+// there is no such member. The owner does nothing of it to himself: he leaves, or hands the room over.
 
 var errNotManager = &Error{Kind: Denied, Msg: "Only the owner manages the members of a room."}
 

@@ -171,7 +171,7 @@ func TestAMarkThatSomebodyElseWroteIsKeptWithinTheLog(t *testing.T) {
 				t.Fatalf("%s: %+v, %v", what, list, err)
 			}
 			v, err := m.View(t.Context(), m.member(m.grace, m.room))
-			if err != nil || v.Unread != list[0].Count || v.Mark != list[0].Mark || len(v.Page.Lines) < PageSize || len(v.Page.Lines) > openMost || v.Harmed {
+			if err != nil || v.Unread != list[0].Count || v.Mark != list[0].Mark || len(v.Page.Lines) < pageLines || len(v.Page.Lines) > openMost || v.Harmed {
 				t.Fatalf("%s: the room says %d after %d in %d lines, %v", what, v.Unread, v.Mark, len(v.Page.Lines), err)
 			}
 			// the next mark puts it right

@@ -105,9 +105,9 @@ func (s *Store) everyone(ctx context.Context, db gorm.ConnPool, room ID) ([]Memb
 	return all, err
 }
 
-// memberships reads the rows that fit the condition, the longest member first, and leaves out
-// any that the room's log does not confirm (SECURITY.md C14): whoever can write the database
-// but has no key must not be able to let himself in or raise his role.
+// memberships reads the rows that fit the condition, the longest member first, and leaves out any that
+// the room's log does not confirm: whoever can write the database but has no key must not be able to
+// let himself in or raise his role.
 func (s *Store) memberships(ctx context.Context, db gorm.ConnPool, where string, args ...any) ([]Membership, error) {
 	rows, err := db.QueryContext(ctx, `SELECT m.room_id, m.user_id, m.role, coalesce(r.state, 0), m.joined_n = m.entry_n,
 			`+strings.ReplaceAll(packedEntry, "l.", "e.")+`, ep.mac, `+strings.ReplaceAll(packedEntry, "l.", "j.")+`, jp.mac,
@@ -242,7 +242,7 @@ func (s *Store) people(ctx context.Context, db gorm.ConnPool, names *profiles, r
 	return people, nil
 }
 
-// Limits of membership (SECURITY.md R54), before LimitScale.
+// Limits of membership, before LimitScale.
 const (
 	membersPerRoom = 500
 	roomsPerUser   = 200

@@ -11,7 +11,7 @@ import (
 	"conclave/models/cipher"
 )
 
-// Limits of a message (SECURITY.md R53).
+// Limits of a message.
 const (
 	messageMax      = 4000     // code points
 	messageMaxBytes = 16 << 10 // UTF-8
@@ -106,7 +106,7 @@ func (c *change) post(m Membership, body, clientID string) (uint64, error) {
 
 // currentKey returns the key that what is written now is sealed under. It opens a new epoch
 // first when somebody has left, when the epoch is over ninety days old, or when it has sealed
-// enough (SECURITY.md C7).
+// enough.
 func (c *change) currentKey(m Membership) (*cipher.RoomKey, error) {
 	h, err := c.head(m.Room)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 // migrations are applied in order, each once; PRAGMA user_version counts them. Never change
 // one that has been released: add another.
 //
-// Times are integer unix milliseconds. Envelopes (SECURITY.md C1; models/cipher/FORMAT.md) are
+// Times are integer unix milliseconds. Envelopes (models/cipher/FORMAT.md) are
 // BLOBs of ordinary rowid tables and stand in no index, because pages of an index or of a
 // WITHOUT ROWID table leave copies behind that secure_delete does not overwrite.
 var migrations = []string{`

@@ -137,7 +137,7 @@ func Open(o Options) (*Store, error) {
 	if err := s.checkAnchors(s.life); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	start, err := readAuditMark(s.life, s.read.Statement.ConnPool)
+	start, err := readAuditMark(s.life, s.readPool())
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -163,7 +163,6 @@ func OpenToRead(o Options) (*Store, error) {
 	if err := inUse(s.o.Dir); err != nil {
 		return nil, err
 	}
-	var err error
 	if err := s.openReaders(filepath.Join(s.o.Dir, databaseName)); err != nil {
 		return nil, err
 	}

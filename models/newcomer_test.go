@@ -166,7 +166,7 @@ func TestAnEditOfAnOldMessageShowsANewcomerNothing(t *testing.T) { // R64
 // A page that is far from the joining reaches back to it and no further.
 func TestOlderPagesReachBackToTheJoining(t *testing.T) {
 	t.Parallel()
-	for _, count := range []int{1, PageSize - 2, PageSize - 1, PageSize, PageSize + 1, 3 * PageSize} {
+	for _, count := range []int{1, pageLines - 2, pageLines - 1, pageLines, pageLines + 1, 3 * pageLines} {
 		m, _, _ := openLate(t)
 		m.setHistory(t, HistorySinceJoin)
 		for _, body := range numbered(count) {

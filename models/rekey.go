@@ -21,10 +21,10 @@ func (c *change) master() *cipher.Master {
 	return c.s.masters.now()
 }
 
-// Rotate wraps every secret anew under a new master key and returns the names of the old and
+// rotate wraps every secret anew under a new master key and returns the names of the old and
 // the new one. The key file is on the disk before the one transaction that names it; a crash
 // before that leaves an unused file, which the next rotation takes up.
-func (s *Store) Rotate(ctx context.Context) (old, now string, err error) {
+func (s *Store) rotate(ctx context.Context) (old, now string, err error) {
 	err = s.lane.exclusive(ctx, func(c *change) error {
 		was := c.master()
 		next, err := s.nextMaster(c, was)
@@ -124,8 +124,8 @@ func (s *Store) rewrap(c *change, was, next *cipher.Master) error {
 	}
 }
 
-// DestroyKey deletes the file of a master key that nothing in the database is wrapped under any more.
-func (s *Store) DestroyKey(ctx context.Context, name string) error {
+// destroyKey deletes the file of a master key that nothing in the database is wrapped under any more.
+func (s *Store) destroyKey(ctx context.Context, name string) error {
 	return s.lane.exclusive(ctx, func(c *change) error {
 		path := s.keyPath(name)
 		key, err := cipher.LoadKeyFile(path)

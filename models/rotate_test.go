@@ -92,7 +92,7 @@ func TestARotationUnderLoadLosesNothing(t *testing.T) {
 	was := first
 	for range 5 {
 		time.Sleep(30 * time.Millisecond)
-		old, now, err := s.Rotate(ctx)
+		old, now, err := s.rotate(ctx)
 		must(t, err)
 		if old != was || now == old {
 			t.Errorf("it rotated from %s to %s, not from %s", old, now, was)
@@ -136,15 +136,15 @@ func TestOnlyAKeyThatOpensNothingIsDestroyed(t *testing.T) {
 	s := w.start(t)
 	first := w.keyFiles(t)[0]
 	backup := w.crashed(t)
-	if err := s.DestroyKey(ctx, first); KindOf(err) != Denied {
+	if err := s.destroyKey(ctx, first); KindOf(err) != Denied {
 		t.Errorf("the current key: %v", err)
 	}
 	for _, name := range []string{"", "00000000", "../../" + first, first + ".key", "zzzzzzzz"} {
-		if err := s.DestroyKey(ctx, name); KindOf(err) != NotFound {
+		if err := s.destroyKey(ctx, name); KindOf(err) != NotFound {
 			t.Errorf("key %q: %v", name, err)
 		}
 	}
-	_, second, err := s.Rotate(ctx)
+	_, second, err := s.rotate(ctx)
 	must(t, err)
 	w.tamper(t, "CREATE TABLE kept AS SELECT * FROM room_keys WHERE room_id = $engine AND epoch = 1")
 	// One room's secret is still wrapped under the first key, as after putting an old row back.
@@ -155,14 +155,14 @@ func TestOnlyAKeyThatOpensNothingIsDestroyed(t *testing.T) {
 	must(t, old.Scan(&wrapped))
 	old.Close()
 	w.tamper(t, fmt.Sprintf("UPDATE room_keys SET wrapped = x'%x' WHERE room_id = $engine AND epoch = 1", wrapped))
-	if err := s.DestroyKey(ctx, first); KindOf(err) != Denied {
+	if err := s.destroyKey(ctx, first); KindOf(err) != Denied {
 		t.Errorf("a key in use: %v", err)
 	}
 	w.tamper(t, "UPDATE room_keys SET wrapped = (SELECT wrapped FROM kept) WHERE room_id = $engine AND epoch = 1", "DROP TABLE kept")
 	path := s.keyPath(first)
 	linked := filepath.Join(w.dir, "linked") // shows what became of the bytes
 	must(t, os.Link(path, linked))
-	must(t, s.DestroyKey(ctx, first))
+	must(t, s.destroyKey(ctx, first))
 	if left, _ := os.ReadFile(linked); len(bytes.Trim(left, "\x00")) != 0 {
 		t.Error("the bytes of the key file are still on the disk")
 	}
@@ -194,12 +194,12 @@ func TestTheNextRotationTakesUpASpareKey(t *testing.T) {
 	o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	s, err := Open(o)
 	must(t, err)
-	first, second, err := s.Rotate(ctx)
+	first, second, err := s.rotate(ctx)
 	must(t, err)
 	if second != spare.Name() || len(w.keyFiles(t)) != 2 {
 		t.Errorf("it rotated to %s instead of the spare %s; files %v", second, spare.Name(), w.keyFiles(t))
 	}
-	_, third, err := s.Rotate(ctx)
+	_, third, err := s.rotate(ctx)
 	must(t, err)
 	if third == first || third == second || len(w.keyFiles(t)) != 3 {
 		t.Errorf("it rotated to %s; files %v", third, w.keyFiles(t))
@@ -217,7 +217,7 @@ func TestARoomWhoseKeyIsDamagedStaysDamagedThroughARotation(t *testing.T) {
 	w := newWorld(t)
 	w.tamper(t, "UPDATE room_keys SET wrapped = (SELECT wrapped FROM room_keys WHERE room_id = $library AND epoch = 1) WHERE room_id = $engine AND epoch = 2")
 	s := w.start(t)
-	_, _, err := s.Rotate(ctx)
+	_, _, err := s.rotate(ctx)
 	must(t, err)
 	w.believed(t, s, w.ada, w.engine, nothing)
 	w.believed(t, s, w.ada, w.library, nothing)
@@ -323,7 +323,7 @@ func (w *world) engineKeyName(text string) string {
 	return strings.Split(strings.TrimPrefix(text, exportMark), "-")[0]
 }
 
-// The table of SECURITY.md C8.
+// What a start makes of the key files that it finds.
 func TestTheKeyFileDecidesHowAFolderOpens(t *testing.T) {
 	t.Parallel()
 	foreign := filepath.Join(t.TempDir(), "keys")
@@ -422,7 +422,7 @@ func TestTheKeyFileDecidesHowAFolderOpens(t *testing.T) {
 		o := options(w.dir)
 		o.Credentials = filepath.Join(w.dir, "keys")
 		s := opened(t, o)
-		if _, _, err := s.Rotate(ctx); KindOf(err) != Denied {
+		if _, _, err := s.rotate(ctx); KindOf(err) != Denied {
 			t.Errorf("rotate: %v", err)
 		}
 	})
@@ -461,7 +461,7 @@ func BenchmarkRotate(b *testing.B) {
 	}))
 	b.ResetTimer()
 	for b.Loop() {
-		if _, _, err := s.Rotate(context.Background()); err != nil {
+		if _, _, err := s.rotate(context.Background()); err != nil {
 			b.Fatal(err)
 		}
 	}

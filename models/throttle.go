@@ -365,7 +365,7 @@ func (s *Store) TryCode(ctx context.Context, by By, code string, join func() err
 	}
 	defer s.throttle.end(counters)
 	err := join()
-	if _, malformed := NormalCode(code); malformed == nil && KindOf(err) != NotFound {
+	if _, malformed := normalCode(code); malformed == nil && KindOf(err) != NotFound {
 		return err
 	}
 	if uncounted := s.countCode(context.WithoutCancel(ctx), by, counters); uncounted != nil {

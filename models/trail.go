@@ -268,18 +268,18 @@ func (s *Store) PersonNamed(ctx context.Context, name string) (ID, error) {
 // AuditExport hands all events that fit a filter to each, the newest first, and writes down that
 // somebody took them away. It reads them in short pieces, so that nothing waits for it.
 func (s *Store) AuditExport(ctx context.Context, by By, format, filter string, f AuditFilter, each func([]AuditEntry) error) error {
-	err := s.act(ctx, func(t *act) error { return t.audit(by.audit("audit.export", format, filter)) })
+	if err := s.act(ctx, func(t *act) error { return t.audit(by.audit("audit.export", format, filter)) }); err != nil {
+		return err
+	}
 	const piece = 500
-	for before := uint64(0); err == nil; {
-		var page []AuditEntry
-		var older bool
-		if page, older, err = s.AuditPage(ctx, f, before, piece); err != nil {
-			return err
+	for before := uint64(0); ; {
+		page, older, err := s.AuditPage(ctx, f, before, piece)
+		if err == nil {
+			err = each(page)
 		}
-		if err = each(page); err != nil || !older {
+		if err != nil || !older {
 			return err
 		}
 		before = page[len(page)-1].N
 	}
-	return err
 }

@@ -374,7 +374,7 @@ func TestRefusedSignInsAreAddedUpByHousehold(t *testing.T) {
 	s.record(Audit{Event: eventSignIn, Actor: w.ada, Address: "192.0.2.9", Outcome: "done"})
 	page, _, err := s.AuditPage(ctx, AuditFilter{Events: []string{"login."}}, 0, 1000)
 	must(t, err)
-	list, err := s.Sources(ctx, page)
+	list, err := s.Sources(ctx, page, 100)
 	must(t, err)
 	var got []string
 	for _, r := range list {

@@ -9,8 +9,8 @@ import (
 	"gorm.io/gorm"
 )
 
-// Waiting is an account that nobody can sign in to at the moment, because too many tries have failed.
-type Waiting struct {
+// WaitingAccount is an account that nobody can sign in to at the moment, because too many tries have failed.
+type WaitingAccount struct {
 	Profile
 	Failures int // since the last success
 	Guessed  int // how many of them came with the right password
@@ -21,7 +21,7 @@ type Waiting struct {
 
 // WaitingAccounts lists the accounts that have to wait, the one with the most failures first. Only an
 // administrator may be shown them.
-func (s *Store) WaitingAccounts(ctx context.Context) (list []Waiting, err error) {
+func (s *Store) WaitingAccounts(ctx context.Context) (list []WaitingAccount, err error) {
 	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
 		list = nil
 		rows, err := db.QueryContext(ctx, `SELECT user_id, failures, guessed, since_ms, last_ms, until_ms FROM attempts
@@ -31,7 +31,7 @@ func (s *Store) WaitingAccounts(ctx context.Context) (list []Waiting, err error)
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var w Waiting
+			var w WaitingAccount
 			var failures, guessed, since, last, until number
 			if err := rows.Scan(&w.ID, &failures, &guessed, &since, &last, &until); err != nil {
 				return err
@@ -57,7 +57,7 @@ func (s *Store) WaitingAccounts(ctx context.Context) (list []Waiting, err error)
 	return list, err
 }
 
-// Lift ends an account's wait: its failures are forgotten. It is NotFound when there is none. Only
+// Lift ends an account's wait: its failures are forgotten. It is a Conflict when there is none. Only
 // an administrator may ask for it.
 func (s *Store) Lift(ctx context.Context, by By, user ID) error {
 	return s.act(ctx, func(t *act) error {
@@ -72,36 +72,40 @@ func (s *Store) Lift(ctx context.Context, by By, user ID) error {
 	})
 }
 
-// Source is an address, or the /64 of IPv6 addresses that one household gets, and how many refused
-// sign-ins came from there.
+// Source is from where refused sign-ins came (Household), and how many.
 type Source struct {
 	Address string
 	Refused int
 	Last    time.Time
 	Limited bool // it has to wait now
+
+	from string // one address of it, as it is counted
 }
 
-// Sources adds up from where refused sign-ins came, the most first. Of one address the newest is
-// expected first.
-func (s *Store) Sources(ctx context.Context, events []AuditEntry) ([]Source, error) {
+// Sources adds up from where refused sign-ins came, the most first and at most so many. Of one address
+// the newest is expected first.
+func (s *Store) Sources(ctx context.Context, events []AuditEntry, most int) ([]Source, error) {
 	var list []Source
 	for _, e := range events {
 		if e.Damaged != "" || !refusal(e.Event) {
 			continue
 		}
-		address := household(e.Address)
+		address := Household(e.Address)
 		i := slices.IndexFunc(list, func(s Source) bool { return s.Address == address })
 		if i < 0 {
-			limited, err := s.limited(ctx, e.Address)
-			if err != nil {
-				return nil, err
-			}
 			i = len(list)
-			list = append(list, Source{Address: address, Last: e.At, Limited: limited})
+			list = append(list, Source{Address: address, Last: e.At, from: e.Address})
 		}
 		list[i].Refused++
 	}
 	slices.SortStableFunc(list, func(a, b Source) int { return b.Refused - a.Refused })
+	list = list[:min(len(list), most)]
+	for i := range list {
+		var err error
+		if list[i].Limited, err = s.limited(ctx, list[i].from); err != nil {
+			return nil, err
+		}
+	}
 	return list, nil
 }
 
@@ -119,7 +123,8 @@ func (s *Store) limited(ctx context.Context, address string) (limited bool, err 
 	return limited, err
 }
 
-func household(address string) string {
+// Household is an address, or the /64 of an IPv6 one, which is what one household gets.
+func Household(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil || ip.Unmap().Is4() {
 		return plainAddress(address)

@@ -114,11 +114,8 @@ func (w *walker) slice(ctx context.Context, tx *sql.Tx) (end bool, err error) {
 	}
 	defer rows.Close()
 	var r entryRow
-	var stored sql.NullInt64
-	var author ID
-	var created, revision number
-	var envelope sql.RawBytes
-	into := append(r.into(), &stored, &author, &created, &revision, &envelope)
+	var stored storedMessage
+	into := append(r.into(), &stored.n, &stored.author, &stored.created, &stored.revision, &stored.envelope)
 	for rows.Next() {
 		if err := rows.Scan(into...); err != nil {
 			return false, err
@@ -130,20 +127,8 @@ func (w *walker) slice(ctx context.Context, tx *sql.Tx) (end bool, err error) {
 		e := r.entry(w.room, w.chain, w.mac)
 		e.genuine = e.genuine && e.N == w.n+1
 		w.entry(ctx, tx, e, destroyed)
-		if !e.genuine || e.Op != OpPost {
-			continue
-		}
-		switch {
-		case !stored.Valid:
-			w.report(e.N, faultMessage, "this message is missing")
-		case author != e.Actor || int64(created) != e.Time:
-			w.report(e.N, faultMessage, "the author or the time of this message was changed")
-		case destroyed:
-			if len(envelope) > 0 {
-				w.report(e.N, faultMessage, "this message of a destroyed room is still there")
-			}
-		default:
-			w.message(ctx, tx, e, latest[e.N], revision, envelope)
+		if e.genuine && e.Op == OpPost {
+			w.stored(ctx, tx, e, latest[e.N], stored, destroyed)
 		}
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
@@ -226,6 +211,30 @@ func (w *walker) doubt(rooms map[ID]told) {
 		return rooms == nil || known && left >= w.since[user]
 	})
 	w.unsure = w.setting.n < w.doubtful && (rooms == nil || rooms[w.room].settings > w.settings)
+}
+
+// storedMessage is what stands beside the log for a post.
+type storedMessage struct {
+	n                 sql.NullInt64 // null: nothing
+	author            ID
+	created, revision number
+	envelope          sql.RawBytes
+}
+
+// stored compares that with the post.
+func (w *walker) stored(ctx context.Context, tx *sql.Tx, post *Entry, change *entryRow, m storedMessage, destroyed bool) {
+	switch {
+	case !m.n.Valid:
+		w.report(post.N, faultMessage, "this message is missing")
+	case m.author != post.Actor || int64(m.created) != post.Time:
+		w.report(post.N, faultMessage, "the author or the time of this message was changed")
+	case destroyed:
+		if len(m.envelope) > 0 {
+			w.report(post.N, faultMessage, "this message of a destroyed room is still there")
+		}
+	default:
+		w.message(ctx, tx, post, change, m.revision, m.envelope)
+	}
 }
 
 // message verifies a message against the latest entry about it.

@@ -13,10 +13,10 @@ import "strconv"
 const (
 	profileHeading        = "Profile"
 	profileEmailHeading   = "Email"
-	profileEmailHint      = "Sealed on this server; other members never see it."
+	profileEmailHint      = "Encrypted on this server. Other members never see it."
 	profileEmailChange    = "Change the address"
 	profileUsername       = "User name"
-	profileUsernameHint   = "You log in with it, and it stays as it is."
+	profileUsernameHint   = "You log in with it. It cannot be changed."
 	profileFullName       = "Full name"
 	profileFullNameHint   = "Shown beside what you write, in all your rooms."
 	profileSave           = "Save"
@@ -29,22 +29,22 @@ const (
 	passwordChange        = "Change the password"
 	authenticatorTitle    = "Authenticator"
 	authenticatorHeading  = "Another authenticator"
-	authenticatorTeach    = "For a new phone: scan this with the authenticator app there, for the account {}, and type the code that it shows. The old authenticator works until then, and not any more afterwards; all your other sessions are logged out. Your recovery codes stay."
+	authenticatorTeach    = "For a new phone: scan this with the authenticator app there, for the account {}, and type the code that it shows. The old authenticator works until then. All your other sessions are logged out; your recovery codes stay."
 	codesHeading          = "Recovery codes"
 	codesTeach            = "If you lose your phone, one of these codes together with your password lets you connect a new one. Each works once."
 	codesPending          = "Your new codes are waiting to be saved."
 	codesShow             = "Show them"
-	codesHint             = "New ones replace all that you have: the old codes, wherever you keep them, stop working at once. If you have not given your password and a code in the last ten minutes, you are asked for them first and then brought back here."
+	codesHint             = "New ones replace all that you have: the old codes stop working at once. You may be asked for your password and a code first; then you come back here."
 	codesMake             = "Make ten new codes"
 	codesLeftNone         = "You have none left. Make new ones."
 	codesLeftOne          = "You have one left."
 	codesLeftSome         = "You have {} left."
 	sessionsHeading       = "Sessions"
-	sessionsTeach         = "You are logged in here. End what you do not know, and change your password then."
+	sessionsTeach         = "This is where you are logged in. If you do not recognise something, end it and change your password."
 	sessionsBefore        = "Your login before this one came from {}, {}"
 	sessionsEndOthers     = "End all others"
-	sessionsHint          = "Before a session is ended you are asked for your password and a code, unless you have given them in the last ten minutes; then you come back here. Pages that a session has open close within two seconds."
-	sessionsAlone         = "There is no other."
+	sessionsHint          = "You may be asked for your password and a code first. Pages that a session has open close within two seconds."
+	sessionsAlone         = "You are logged in nowhere else."
 	sessionThis           = "this one"
 	sessionFrom           = "{}, logged in {}"
 	sessionSince          = "logged in {}"
@@ -985,7 +985,7 @@ func session(one Session) templ.Component {
 			templ_7745c5c3_Var42 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 56, "<li class=\"session\"><div><p class=\"session-device\"><bdi class=\"strong\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 56, "<li class=\"session\"><div><p><bdi class=\"strong\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -11,7 +11,7 @@ import templruntime "github.com/a-h/templ/runtime"
 const (
 	roomTableTitle     = "All rooms"
 	roomTableHeading   = "Rooms"
-	roomTableTeach     = "Rooms that you are no member of have no name here, and nothing that is said in them is ever shown. The size is that of the sealed messages."
+	roomTableTeach     = "Rooms in which you are not a member have no name here, and nothing that is said in them is ever shown. The size is that of the encrypted messages."
 	roomTableEmpty     = "There is no room on this server yet."
 	roomTableSort      = "Sort by"
 	roomTableSortNow   = "Sort"

@@ -24,7 +24,7 @@ const (
 	auditOlder       = "Older"
 	auditExportCSV   = "Export as CSV"
 	auditExportJSON  = "Export as JSON"
-	auditExportHint  = "Everything that fits the filters, not this page alone. You are asked for your password and a code first, and the export is itself an event."
+	auditExportHint  = "Everything that fits the filters, on all pages. You may be asked for your password and a code first. The export is written down here too."
 	auditEvents      = "Events"
 	auditNumber      = "n"
 	auditWhen        = "When"

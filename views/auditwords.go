@@ -26,7 +26,7 @@ var AuditKinds = []AuditKind{
 		{Name: "Disabled an account", Value: "account.disable"},
 		{Name: "Enabled an account", Value: "account.enable"},
 		{Name: "Made an administrator", Value: "account.promote"},
-		{Name: "Took administration away", Value: "account.demote"},
+		{Name: "Removed as administrator", Value: "account.demote"},
 		{Name: "Made a link for a new password", Value: "account.reset-link"},
 		{Name: "Set a new password through a link", Value: "account.reset"},
 		{Name: "Deleted an account", Value: "account.delete"},

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	codeCopy         = "Copy the code"
+	codeCopy         = "Copy code"
 	codeChanged      = "The room code, or what it lets in, has changed."
 	codeChangedShow  = "Show it as it is now"
 	codeDamaged      = "The room code fails its integrity check, so nobody can come in. The owner can make a new one in the room settings."
@@ -38,13 +38,13 @@ const (
 	codeSwitchOn     = "Switch the code on"
 	codeSwitchOff    = "Switch the code off"
 	codeRotate       = "Make a new code"
-	codeRotateHint   = "With a new code, the old one is dead at once, with its links and QR codes; who is in the room stays, and who knocked with the old one waits no longer."
+	codeRotateHint   = "A new code ends the old one at once, with its links and QR codes. Members stay; whoever knocked with the old one waits no longer."
 	codeRotateOff    = "It stays off until you switch it on."
-	termsHeading     = "Whom the code lets in"
+	termsHeading     = "Who the code lets in"
 	termsLong        = "How long"
 	termsPeople      = "How many people"
-	termsPeopleHint  = "A number, counted from when you save; empty for as many as fit in."
-	termsKnock       = "I let each of them in myself: the code only knocks"
+	termsPeopleHint  = "Counted from when you save. Leave it empty for any number."
+	termsKnock       = "I let each person in myself; the code only knocks"
 	termsSave        = "Save"
 	expiryNever      = "For ever"
 	expiryHour       = "One hour from now"

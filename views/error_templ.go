@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	errorReport         = "If you report this, name it: {}"
+	errorReport         = "If you report this, give this number: {}"
 	errorForbiddenTitle = "That is not allowed"
 	errorForbidden      = "Conclave only accepts what its own pages send, from people who may do it. Go back, reload the page and try again."
 	errorNotFoundTitle  = "Nothing here"
-	errorNotFound       = "There is nothing at this address, or nothing that you may see. If somebody invited you, ask for the room code and enter it on the page of your rooms."
+	errorNotFound       = "There is nothing at this address, or nothing that you may see. If somebody invited you, ask for the room code and enter it under “Join a room”."
 	errorMethodTitle    = "That does not work this way"
 	errorMethod         = "This address cannot be used like that. Go back and use the buttons of the page."
 	errorConflictTitle  = "This has changed meanwhile"
@@ -192,7 +192,7 @@ func ErrorPartial(e Error) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if e.RequestID != "" {
+		if e.RequestID != "" && e.Status >= http.StatusInternalServerError {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "<p class=\"hint\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

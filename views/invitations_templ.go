@@ -16,7 +16,7 @@ const (
 	invitationsClosed        = "Registration is closed: nobody can make an account, not even with an invitation. Start the server with {} to change that."
 	invitationsNeeded        = "Only somebody with an invitation can make an account on this server."
 	invitationsLink          = "The invitation"
-	invitationsLinkCopy      = "Copy the link"
+	invitationsLinkCopy      = "Copy link"
 	invitationsLinkTeach     = "Whoever opens it can make an account, which administers nothing. It is shown only now; if it is lost, withdraw it below and make another."
 	invitationsNew           = "Make an invitation"
 	invitationsPeople        = "For how many people"

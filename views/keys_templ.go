@@ -22,7 +22,7 @@ const (
 
 	keysRoom   = "In a room"
 	keysBox    = "C: Go to the box you write in"
-	keysTo     = "Tab: To the messages, which are one stop"
+	keysTo     = "Tab: Into the messages, and out again"
 	keysWalk   = "↑ or ↓: From message to message, once you are at one"
 	keysAct    = "Enter: Change or remove that message"
 	keysScroll = "Page Up or Page Down: Scroll the messages, once you are there"

@@ -12,7 +12,7 @@ const (
 	newcomersHeading = "What newcomers see"
 	newcomersAll     = "Everything that was said since the room was opened"
 	newcomersSince   = "Only what is said from when they join"
-	newcomersHint    = "This counts for those who are members already too: with the second choice each of them sees what follows the last time they joined. Nothing is deleted by it."
+	newcomersHint    = "This holds for present members too: with the second choice each of them sees what came after they last joined. Nothing is deleted."
 	newcomersSave    = "Save"
 
 	// What handlers put into a page.

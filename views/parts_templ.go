@@ -21,8 +21,8 @@ const (
 	fieldPassword     = "Password"
 	fieldShow         = "Show"
 	fieldAgain        = "Please type it once more: a password is never sent back to a page."
-	fieldCodeHint     = "Each code works once; wait for the next one."
-	fieldCodeHintLost = "Each code works once; wait for the next one. Lost your phone? A recovery code works here too."
+	fieldCodeHint     = "Each code works once. If you have just used one, wait for the next."
+	fieldCodeHintLost = "Each code works once. If you have just used one, wait for the next. Lost your phone? A recovery code works here too."
 	timeLayout        = "2 Jan 2006, 15:04 UTC"
 )
 

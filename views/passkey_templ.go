@@ -10,7 +10,7 @@ import templruntime "github.com/a-h/templ/runtime"
 
 const (
 	passkeysHeading           = "Passkeys"
-	passkeysTeach             = "A passkey is kept by your phone, your computer or a security key. Together with your password it logs you in, in place of the code. Your authenticator stays, and its code works as before: whoever loses a passkey is not locked out."
+	passkeysTeach             = "A passkey is kept by your phone, your computer or a security key. Together with your password it logs you in, in place of a code from your authenticator. Your authenticator stays, and its code works as before: whoever loses a passkey is not locked out."
 	passkeysHarmed            = "The passkeys of this account were changed from outside, and none of them counts. Whoever runs this server finds it in the audit log. You can add yours anew."
 	passkeysYours             = "Your passkeys"
 	passkeysNone              = "You have none yet."
@@ -29,7 +29,7 @@ const (
 	passkeyRenameName         = "New name"
 	passkeyRenameNow          = "Save this name"
 	passkeyRemove             = "Remove"
-	passkeyRemoveTeach        = "It stops working at once. Your device may go on listing it; delete it there as well. If you have not given your password and a code in the last ten minutes, you are asked for them first and then brought back here."
+	passkeyRemoveTeach        = "It stops working at once. Your device may go on listing it; delete it there as well. You may be asked for your password and a code first; then you come back here."
 	passkeyRemoveNow          = "Remove this passkey"
 	passkeyInsteadUse         = "Use a passkey instead"
 	passkeyInsteadUnused      = "No passkey was used: the browser's question was closed, or it took too long. Try again, or type a code."

@@ -13,7 +13,7 @@ const (
 	resetHeading      = "Set a new password"
 	resetTeach        = "You need the link that whoever runs this server gave you. It works once and for half an hour. Afterwards you log in with the new password and a code as always; if your phone is gone too, with one of your recovery codes."
 	resetBack         = "Back to the login"
-	resetLink         = "The link, or its code"
+	resetLink         = "The link"
 	resetLinkHint     = "The part of the link after the equals sign is enough."
 	resetPasswordHint = "At least 12 characters. A few unrelated words are good."
 	resetSet          = "Set the password"

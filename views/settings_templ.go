@@ -20,7 +20,7 @@ const (
 	settingsDestroyBackups = "Backups are out of its reach. One made before still holds the room until whoever runs this server has changed the master key ({}) and destroyed the old one ({}). What members have copied stays with them."
 	settingsRotateCommand  = "conclave keys rotate" // as they are typed
 	settingsDestroyCommand = "conclave keys destroy"
-	settingsDestroySure    = "This cannot be undone. If you have not given your password and a code in the last ten minutes, you are asked for them first and then brought back here."
+	settingsDestroySure    = "This cannot be undone. You may be asked for your password and a code first; then you come back here."
 	settingsDestroyNow     = "Destroy the room"
 
 	// What handlers put into a page.

@@ -10,7 +10,7 @@ import templruntime "github.com/a-h/templ/runtime"
 
 const (
 	sudoHeading = "Confirm that it is you"
-	sudoTeach   = "What comes next needs more than an open browser. Password and code open the way to it for ten minutes."
+	sudoTeach   = "This needs your password and a code again. Afterwards you are not asked for ten minutes."
 	sudoBack    = "Go back without it"
 	sudoCode    = "Code from your authenticator"
 	sudoConfirm = "Confirm"

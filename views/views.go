@@ -441,7 +441,7 @@ type Error struct {
 	Status    int
 	Title     string
 	Text      string
-	RequestID string
+	RequestID string // to report a fault of ours with
 	BackURL   string
 	BackText  string
 }

@@ -330,7 +330,7 @@ func TestAHarmedRoomSaysSoAndAReadOnlyOneTakesNothing(t *testing.T) {
 	}
 }
 
-// The list of SECURITY.md R41 over what is sent.
+// What no page may hold, over what is sent.
 func TestNoBannedAttributeIsSent_T36(t *testing.T) {
 	for name, c := range everything("tame") {
 		for _, n := range parse(t, render(t, c)) {
@@ -374,7 +374,7 @@ func TestNoAttributeIsGivenTwice(t *testing.T) {
 	}
 }
 
-// The list of what is banned over the sources, for what a rendering may not reach.
+// The same over the sources, for what a rendering may not reach.
 func TestNoBannedWordIsWritten_T36(t *testing.T) {
 	banned := regexp.MustCompile(`hx-on|\son[a-z]+=|hx-trigger="[^"]*\[|"(js|javascript):|style=|<style|templ\.Raw|templ\.SafeURL|templ\.JSFuncCall|(?m:^css )|(?m:^script )|\.\.\. *}|formaction|srcdoc|xlink:href|hx-boost|(?i)end-to-end`)
 	spread := "{ children... }"
@@ -430,13 +430,13 @@ func TestPasswordsAreNeverSentBackAndIDsAreOnlyOnce(t *testing.T) {
 	}
 }
 
-// What others rely on (CONTRACT.md).
+// What others rely on.
 func TestTheContractOfPages(t *testing.T) {
 	want := map[string][]string{
 		"RegisterPage":          {`name="username"`, `name="full_name"`, `name="email"`, `name="password"`, `name="token"`, `autocomplete="new-password"`},
-		"EnrolPage":             {`id="totp-secret"`, `name="code"`, "Each code works once; wait for the next one."},
+		"EnrolPage":             {`id="totp-secret"`, `name="code"`, "Each code works once. If you have just used one, wait for the next."},
 		"RecoveryPage":          {`class="recovery-code"`, "I have saved them"},
-		"LoginPage":             {`name="username"`, `name="password"`, `name="code"`, `name="next"`, `autocomplete="current-password"`, `autocomplete="one-time-code"`, "Each code works once; wait for the next one."},
+		"LoginPage":             {`name="username"`, `name="password"`, `name="code"`, `name="next"`, `autocomplete="current-password"`, `autocomplete="one-time-code"`, "Each code works once. If you have just used one, wait for the next."},
 		"JoinPage":              {`action="/rooms/join"`, `name="code"`},
 		"RoomsPage":             {`action="/rooms"`, `name="name"`, `action="/rooms/join"`, `name="code"`, `href="/rooms/r1"`, `data-room="r1" data-count="3"`, "99+", `hx-sse:connect="/feed"`, `id="unreads"`},
 		"RoomPage":              {`id="room-code"`, `<ol id="messages"`, `<li id="m-9"`, `class="body"`, `action="/rooms/r1/messages"`, `name="body"`, `name="client_id"`, `action="/rooms/r1/leave"`, `hx-sse:connect="/rooms/r1/feed?after=11"`, `id="feed-r1"`, "Look for new messages", "closes for good", `data-mark="8" data-new="9"`, `href="#m-9"`, `action="/rooms/r1/read"`, `name="n" value="13"`, `action="/rooms/r1/typing/show"`, `name="show" value="on" checked`, `id="typing"`, `id="presence"`, `id="unreads"`},
@@ -455,8 +455,8 @@ func TestTheContractOfPages(t *testing.T) {
 		"ChangePartial":         {`<hx-partial hx-target="#m-9" hx-swap="outerHTML"><li id="m-9"`},
 		"RoomPage harmed":       {`id="room-proof"`, "n 13: K7M2-QX9R", `href="/rooms/r1/settings"`, `<dialog id="message-dialog"`, "<local-number>2</local-number> messages are missing here", "Message removed"},
 		"ActionsPage":           {`action="/rooms/r1/messages/9"`, `name="body"`, `action="/rooms/r1/messages/9/delete"`, `href="/rooms/r1"`},
-		"SettingsPage":          {`action="/rooms/r1/destroy"`, `href="/rooms/r1"`, "conclave keys rotate", "conclave keys destroy", "the last ten minutes"},
-		"SudoPage":              {`action="/sudo"`, `name="password"`, `name="code"`, `name="next"`, `value="/rooms/r1/settings"`, "Each code works once; wait for the next one.", `hx-preserve="true"`},
+		"SettingsPage":          {`action="/rooms/r1/destroy"`, `href="/rooms/r1"`, "conclave keys rotate", "conclave keys destroy", "asked for your password and a code first"},
+		"SudoPage":              {`action="/sudo"`, `name="password"`, `name="code"`, `name="next"`, `value="/rooms/r1/settings"`, "Each code works once. If you have just used one, wait for the next.", `hx-preserve="true"`},
 	}
 	all := everything("tame")
 	for name, parts := range want {
@@ -518,5 +518,19 @@ func TestNothingNewHasNoWayToIt(t *testing.T) {
 		if strings.Contains(out, part) {
 			t.Errorf("a room without anything new has %q", part)
 		}
+	}
+}
+
+// Whoever made a mistake has nothing to report; a number would only say that something is badly wrong.
+func TestOnlyAFaultOfOursAsksToBeReported(t *testing.T) {
+	for status, want := range map[int]bool{404: false, 422: false, 429: false, 500: true, 503: true} {
+		e := ErrorOf(status)
+		e.RequestID = "r-1"
+		if got := strings.Contains(render(t, ErrorPartial(e)), "r-1"); got != want || e.Title == "" || e.Text == "" {
+			t.Errorf("%d: the number is shown: %t, below %q, %q", status, got, e.Title, e.Text)
+		}
+	}
+	if ErrorOf(415).Text == ErrorOf(500).Text || ErrorOf(599).Text != ErrorOf(500).Text {
+		t.Error("a status without a text of its own is told like one of the other side")
 	}
 }

@@ -17,20 +17,20 @@ import (
 // ID names a room, a user or an object.
 type ID = [16]byte
 
-// Kind says what an envelope holds; the numbers are decimal. 2, 11 and 12 are
+// kind says what an envelope holds; the numbers are decimal. 2, 11 and 12 are
 // kept for files and for rooms whose keys only browsers hold.
-type Kind byte
+type kind byte
 
 const (
-	KindMessage  Kind = 1  // the text of a message, under a RoomKey
-	KindMetadata Kind = 3  // the name of a room, under a RoomKey
-	KindTOTP     Kind = 4  // a user's TOTP secret, under the Service
-	KindSecret   Kind = 5  // a wrapped secret, under the Master
-	KindPassword Kind = 6  // a password hash, under the Service
-	KindCode     Kind = 7  // the code of a room, under the Service
-	KindPasskey  Kind = 8  // a user's passkey, under the Service
-	KindProfile  Kind = 9  // a user's profile, under the Service
-	KindSession  Kind = 10 // a session's data, under the Service
+	kindMessage  kind = 1  // the text of a message, under a RoomKey
+	kindMetadata kind = 3  // the name of a room, under a RoomKey
+	kindTOTP     kind = 4  // a user's TOTP secret, under the Service
+	kindSecret   kind = 5  // a wrapped secret, under the Master
+	kindPassword kind = 6  // a password hash, under the Service
+	kindCode     kind = 7  // the code of a room, under the Service
+	kindPasskey  kind = 8  // a user's passkey, under the Service
+	kindProfile  kind = 9  // a user's profile, under the Service
+	kindSession  kind = 10 // a session's data, under the Service
 )
 
 const (
@@ -46,11 +46,11 @@ const (
 )
 
 // maximum is the size in bytes of the largest envelope of this kind.
-func (k Kind) maximum() int {
+func (k kind) maximum() int {
 	switch k {
-	case KindMessage:
+	case kindMessage:
 		return maxMessage
-	case KindSecret:
+	case kindSecret:
 		return maxSecret
 	default:
 		return maxOther
@@ -60,7 +60,7 @@ func (k Kind) maximum() int {
 // place is all that an envelope is bound to. Fields without a meaning for the
 // kind stay zero; FORMAT.md has the table.
 type place struct {
-	kind                Kind
+	kind                kind
 	epoch               uint32 // of the room, of the service secret, or the id of the master
 	room, object, owner ID
 	n                   uint64
@@ -110,10 +110,10 @@ func (a *aead) open(p place, envelope []byte) ([]byte, error) {
 
 // fits reports whether an envelope can be one of this kind, judging by its
 // length and header alone.
-func fits(envelope []byte, k Kind) bool {
+func fits(envelope []byte, k kind) bool {
 	return len(envelope) >= minEnvelope && len(envelope) <= k.maximum() &&
 		(len(envelope)-headerSize-tagSize)%blockSize == 0 &&
-		envelope[0] == version && Kind(envelope[1]) == k && EpochOf(envelope) != 0
+		envelope[0] == version && kind(envelope[1]) == k && EpochOf(envelope) != 0
 }
 
 func envelopeSize(content int) int { return headerSize + paddedSize(content) + tagSize }

@@ -179,7 +179,7 @@ func TestAnEnvelopeOpensInItsPlaceOnly(t *testing.T) {
 // reader compares the header.
 func TestHeaderAndPlaceAreAuthenticatedByteByByte(t *testing.T) {
 	a, p := newAEAD(testKey), place{
-		kind: KindMessage, epoch: 3, room: lab, object: attic, owner: ada, n: 1, created: 2, revision: 4,
+		kind: kindMessage, epoch: 3, room: lab, object: attic, owner: ada, n: 1, created: 2, revision: 4,
 	}
 	envelope, data := a.seal(p, []byte("text")), p.associated()
 	for i := range data {
@@ -196,16 +196,16 @@ func TestHeaderAndPlaceAreAuthenticatedByteByByte(t *testing.T) {
 
 func TestEveryFieldOfAPlaceIsBound(t *testing.T) {
 	a := newAEAD(testKey)
-	envelope := a.seal(place{kind: KindMessage, epoch: 3}, []byte("text"))
+	envelope := a.seal(place{kind: kindMessage, epoch: 3}, []byte("text"))
 	for field, p := range map[string]place{
-		"kind":     {kind: KindMetadata, epoch: 3},
-		"epoch":    {kind: KindMessage, epoch: 4},
-		"room":     {kind: KindMessage, epoch: 3, room: lab},
-		"object":   {kind: KindMessage, epoch: 3, object: lab},
-		"owner":    {kind: KindMessage, epoch: 3, owner: lab},
-		"n":        {kind: KindMessage, epoch: 3, n: 1},
-		"created":  {kind: KindMessage, epoch: 3, created: 1},
-		"revision": {kind: KindMessage, epoch: 3, revision: 1},
+		"kind":     {kind: kindMetadata, epoch: 3},
+		"epoch":    {kind: kindMessage, epoch: 4},
+		"room":     {kind: kindMessage, epoch: 3, room: lab},
+		"object":   {kind: kindMessage, epoch: 3, object: lab},
+		"owner":    {kind: kindMessage, epoch: 3, owner: lab},
+		"n":        {kind: kindMessage, epoch: 3, n: 1},
+		"created":  {kind: kindMessage, epoch: 3, created: 1},
+		"revision": {kind: kindMessage, epoch: 3, revision: 1},
 	} {
 		// With the header made to fit, so that the tag alone can tell.
 		forged, data := bytes.Clone(envelope), p.associated()

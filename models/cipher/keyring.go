@@ -68,7 +68,7 @@ func masterName(id uint32) string { return fmt.Sprintf("%08x", id) }
 // under, to choose the key file by, or ErrAuth for anything else. Nothing
 // vouches for it until the envelope is opened.
 func MasterOf(envelope []byte) (uint32, error) {
-	if !fits(envelope, KindSecret) {
+	if !fits(envelope, kindSecret) {
 		return 0, ErrAuth
 	}
 	return EpochOf(envelope), nil
@@ -76,7 +76,7 @@ func MasterOf(envelope []byte) (uint32, error) {
 
 // A check has room and n zero, the service secret n >= 1, a room key a room.
 func (m *Master) place(room ID, n uint64) place {
-	return place{kind: KindSecret, epoch: m.id, room: room, n: n}
+	return place{kind: kindSecret, epoch: m.id, room: room, n: n}
 }
 
 // SealCheck returns an envelope by which a database can tell its master.
@@ -169,49 +169,49 @@ func (s *Service) OpenProfile(user ID, revision uint32, envelope []byte) ([]byte
 }
 
 func profilePlace(user ID, revision uint32) place {
-	return place{kind: KindProfile, epoch: generation, owner: user, revision: revision}
+	return place{kind: kindProfile, epoch: generation, owner: user, revision: revision}
 }
 
 // SealPassword seals the password hash of a user, a PHC string.
 func (s *Service) SealPassword(user ID, phc []byte) []byte {
-	return s.field.seal(place{kind: KindPassword, epoch: generation, owner: user}, phc)
+	return s.field.seal(place{kind: kindPassword, epoch: generation, owner: user}, phc)
 }
 
 // OpenPassword is the reverse of SealPassword.
 func (s *Service) OpenPassword(user ID, envelope []byte) ([]byte, error) {
-	return s.field.open(place{kind: KindPassword, epoch: generation, owner: user}, envelope)
+	return s.field.open(place{kind: kindPassword, epoch: generation, owner: user}, envelope)
 }
 
 // SealTOTP seals the TOTP secret of a user.
 func (s *Service) SealTOTP(user ID, secret []byte) []byte {
-	return s.field.seal(place{kind: KindTOTP, epoch: generation, owner: user}, secret)
+	return s.field.seal(place{kind: kindTOTP, epoch: generation, owner: user}, secret)
 }
 
 // OpenTOTP is the reverse of SealTOTP.
 func (s *Service) OpenTOTP(user ID, envelope []byte) ([]byte, error) {
-	return s.field.open(place{kind: KindTOTP, epoch: generation, owner: user}, envelope)
+	return s.field.open(place{kind: kindTOTP, epoch: generation, owner: user}, envelope)
 }
 
 // SealPasskey seals what is kept of a passkey of a user, which has an id of
 // its own.
 func (s *Service) SealPasskey(user, passkey ID, credential []byte) []byte {
-	return s.field.seal(place{kind: KindPasskey, epoch: generation, object: passkey, owner: user}, credential)
+	return s.field.seal(place{kind: kindPasskey, epoch: generation, object: passkey, owner: user}, credential)
 }
 
 // OpenPasskey is the reverse of SealPasskey.
 func (s *Service) OpenPasskey(user, passkey ID, envelope []byte) ([]byte, error) {
-	return s.field.open(place{kind: KindPasskey, epoch: generation, object: passkey, owner: user}, envelope)
+	return s.field.open(place{kind: kindPasskey, epoch: generation, object: passkey, owner: user}, envelope)
 }
 
 // SealRoomCode seals the code by which one joins a room; n is the number of
 // the log entry that set it.
 func (s *Service) SealRoomCode(room ID, n uint64, code string) []byte {
-	return s.field.seal(place{kind: KindCode, epoch: generation, room: room, n: n}, []byte(code))
+	return s.field.seal(place{kind: kindCode, epoch: generation, room: room, n: n}, []byte(code))
 }
 
 // OpenRoomCode is the reverse of SealRoomCode.
 func (s *Service) OpenRoomCode(room ID, n uint64, envelope []byte) (string, error) {
-	code, err := s.field.open(place{kind: KindCode, epoch: generation, room: room, n: n}, envelope)
+	code, err := s.field.open(place{kind: kindCode, epoch: generation, room: room, n: n}, envelope)
 	return string(code), err
 }
 
@@ -228,7 +228,7 @@ func (s *Service) OpenSession(tokenHash [32]byte, user ID, authAt int64, envelop
 }
 
 func sessionPlace(tokenHash [32]byte, user ID, authAt int64) place {
-	return place{kind: KindSession, epoch: generation, object: ID(tokenHash[:16]), owner: user, created: authAt}
+	return place{kind: kindSession, epoch: generation, object: ID(tokenHash[:16]), owner: user, created: authAt}
 }
 
 // Index returns the 32 bytes under which a value can be found without being
@@ -320,7 +320,7 @@ type MessagePlace struct {
 
 func (k *RoomKey) place(p MessagePlace) place {
 	return place{
-		kind: KindMessage, epoch: k.epoch, room: k.room, owner: p.Author,
+		kind: kindMessage, epoch: k.epoch, room: k.room, owner: p.Author,
 		n: p.N, created: p.Created, revision: p.Revision,
 	}
 }
@@ -342,12 +342,12 @@ func (k *RoomKey) OpenMessage(p MessagePlace, envelope []byte) ([]byte, error) {
 // SealName seals the name of the room; n is the number of the log entry that
 // set it. It panics on a name over 65,535 bytes.
 func (k *RoomKey) SealName(n uint64, name []byte) []byte {
-	return k.meta.seal(place{kind: KindMetadata, epoch: k.epoch, room: k.room, n: n}, name)
+	return k.meta.seal(place{kind: kindMetadata, epoch: k.epoch, room: k.room, n: n}, name)
 }
 
 // OpenName returns the name that entry n set, or ErrAuth.
 func (k *RoomKey) OpenName(n uint64, envelope []byte) ([]byte, error) {
-	return k.meta.open(place{kind: KindMetadata, epoch: k.epoch, room: k.room, n: n}, envelope)
+	return k.meta.open(place{kind: kindMetadata, epoch: k.epoch, room: k.room, n: n}, envelope)
 }
 
 // redacted is part of every type that holds a key: whatever prints or logs one

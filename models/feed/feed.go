@@ -37,7 +37,7 @@ type Event struct {
 	Topic ID
 	Kind  Kind
 	N     uint64
-	Entry any // of KindEntry and KindMembers: the sealed row
+	Entry any // of KindEntry, and of KindMembers and KindCode what brought it about: the sealed row
 
 	Author  ID     // of a post: who is no longer writing
 	Removal bool   // it takes something away: what was published before leaves in a block of its own
@@ -66,7 +66,7 @@ type Limits struct {
 	PerSession, PerUser, PerAddress, Total, Queue, Bytes int
 }
 
-// DefaultLimits are used where Options.Limits says nothing (SECURITY.md R55).
+// DefaultLimits are used where Options.Limits says nothing.
 var DefaultLimits = Limits{PerSession: 16, PerUser: 32, PerAddress: 200, Total: 20_000, Queue: 64, Bytes: 1 << 20}
 
 // Options of a Hub. A duration left 0 takes its default.

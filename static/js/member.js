@@ -20,10 +20,13 @@ function mark() {
 	for (const count of document.querySelectorAll(".here-count")) count.textContent = text.here.replace("{}", number.format(here.size));
 }
 
-// keep lets the list stay as high as it is, whoever joins or leaves, so that nothing moves below it; what is more scrolls.
+// keep lets the list and the code stay as high as they are, whoever joins and whatever becomes of the code, so that
+// nothing moves below them; what is more in the list scrolls.
 function keep() {
-	members.style.blockSize = "";
-	if (members.offsetHeight) members.style.blockSize = members.offsetHeight + "px";
+	for (const [part, size] of [[members, "blockSize"], [document.getElementById("code"), "minBlockSize"]]) {
+		part.style[size] = "";
+		if (part.offsetHeight) part.style[size] = part.offsetHeight + "px";
+	}
 	reach();
 }
 
