@@ -265,6 +265,9 @@ func TestWhatMattersNeedsAFreshConfirmation_T26(t *testing.T) { // R33
 	ada.post("/account/password", fields{"password": "short"}).want(422)      // but what was begun can be finished
 	o.clock.advance(3 * time.Minute)
 	refused()
+	ada.sudo("/account/password")
+	o.clock.advance(-time.Hour) // the clock is put back: that makes no confirmation last longer
+	refused()
 }
 
 func TestASessionEndsAtItsLimitHoweverOftenItIsRenewed_T25(t *testing.T) {

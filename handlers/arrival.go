@@ -18,13 +18,12 @@ const keyArrival = "arrival" // string: the arrival as JSON, when there is somet
 
 // arrive starts a session for somebody who has signed in completely, and makes this browser one of
 // theirs. Nothing of the session before is kept.
-func (a *App) arrive(c echo.Context, user models.User) error {
-	if err := a.signIn(c, user, false); err != nil {
+func (a *App) arrive(c echo.Context, user models.User, factor models.Factor) error {
+	by, err := a.signIn(c, user, false)
+	if err != nil {
 		return err
 	}
-	ctx := c.Request().Context()
-	by := models.By{User: user.ID, Session: a.o.Store.SessionHash(a.sessions.Token(ctx)), Address: c.RealIP()}
-	cookie, err := a.o.Store.Arrive(ctx, by, agentOf(c.Request()), deviceOf(c))
+	cookie, err := a.o.Store.Arrive(c.Request().Context(), by, user, factor, agentOf(c.Request()), deviceOf(c))
 	if err != nil {
 		return err
 	}
@@ -41,6 +40,15 @@ func deviceOf(c echo.Context) string {
 		return ""
 	}
 	return cookie.Value
+}
+
+// arriveLimited starts a session that is good for a new authenticator only.
+func (a *App) arriveLimited(c echo.Context, user models.User) error {
+	by, err := a.signIn(c, user, true)
+	if err != nil {
+		return err
+	}
+	return a.o.Store.Settle(c.Request().Context(), by, user)
 }
 
 // noteArrival keeps what the first page after a sign-in says about the tries that failed.

@@ -33,7 +33,7 @@ func (a *App) register(c echo.Context) error {
 	ctx := c.Request().Context()
 	r := models.Registration{
 		Username: field("username"), FullName: field("full_name"), Email: field("email"),
-		Password: field("password"), Token: field("token"),
+		Password: field("password"), Token: field("token"), Address: c.RealIP(),
 	}
 	r.Replaces, _ = models.ParseID(a.sessions.GetString(ctx, keyPending)) // none is the zero ID
 	id, err := a.tryRegister(c, r)
@@ -51,9 +51,6 @@ func (a *App) tryRegister(c echo.Context, r models.Registration) (models.ID, err
 		return models.ID{}, errClosed
 	case a.o.Registration == "invite" && r.Token == "":
 		return models.ID{}, &models.Error{Kind: models.Invalid, Field: "token", Msg: views.RegisterTokenProblem}
-	}
-	if err := a.limits.registrations.take(addressKey(c)); err != nil {
-		return models.ID{}, err
 	}
 	return a.o.Store.Register(c.Request().Context(), r)
 }
@@ -119,7 +116,7 @@ func (a *App) confirm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.arrive(c, user); err != nil {
+	if err := a.arrive(c, user, models.ByCode); err != nil {
 		return err
 	}
 	a.showCodes(c, codes, "/rooms")
@@ -196,6 +193,11 @@ func (a *App) login(c echo.Context) error {
 		Username: field("username"), Password: field("password"), Code: field("code"), Device: deviceOf(c),
 		Passkey: a.passkeyAnswer(c, forLogin, field("passkey")),
 	})
+	if err == nil && arrival.Recovery {
+		err = a.arriveLimited(c, arrival.User)
+	} else if err == nil {
+		err = a.arrive(c, arrival.User, arrival.Factor)
+	}
 	if err != nil {
 		fault, ok := faults(err)
 		if !ok {
@@ -206,15 +208,7 @@ func (a *App) login(c echo.Context) error {
 		l.Username, l.Next, l.Error = field("username"), field("next"), fault[""]
 		return a.formAgain(c, status(err), views.LoginPartial(l), views.LoginPage(a.shell(c), l))
 	}
-	if arrival.Recovery {
-		err = a.signIn(c, arrival.User, true)
-	} else {
-		err = a.arrive(c, arrival.User)
-	}
-	if err == nil {
-		err = a.noteArrival(c, arrival)
-	}
-	if err != nil {
+	if err := a.noteArrival(c, arrival); err != nil {
 		return err
 	}
 	if arrival.Recovery {
@@ -275,12 +269,12 @@ func (a *App) enrol(c echo.Context) error {
 		return err
 	}
 	ctx := c.Request().Context()
-	left, err := a.o.Store.Enrol(ctx, by(c), e.Secret, field("code"))
+	user, left, err := a.o.Store.Enrol(ctx, by(c), e.Secret, field("code"))
 	if err != nil {
 		return a.enrolAgain(c, e, err)
 	}
 	failed := a.sessions.GetString(ctx, keyArrival)
-	if err := a.arrive(c, visitOf(c).user); err != nil {
+	if err := a.arrive(c, user, models.ByRecovery); err != nil {
 		return err
 	}
 	a.sessions.Put(ctx, keyNotice, views.AuthenticatorNotice(left))

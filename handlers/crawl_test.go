@@ -329,7 +329,7 @@ func TestASessionFromARecoveryCodeOpensNoAddress_T10(t *testing.T) { // R15
 				}
 			}
 		}
-	}, "sessions")
+	}, "sessions", "attempts") // a wrong link for a password is counted
 	if closed < 15 {
 		t.Errorf("only %d addresses need a session", closed)
 	}

@@ -86,7 +86,7 @@ func (a *App) saveAuthenticator(c echo.Context) error {
 	if err = a.limits.account.take(visitOf(c).user.ID.String()); err != nil {
 		return a.authenticatorAgain(c, err)
 	}
-	left, err := a.o.Store.Enrol(ctx, by(c), secret, field("code"))
+	_, left, err := a.o.Store.Enrol(ctx, by(c), secret, field("code"))
 	if err != nil {
 		return a.authenticatorAgain(c, err)
 	}

@@ -84,6 +84,9 @@ func (a *App) showError(c echo.Context, code int, err error) error {
 	if visitOf(c).signedIn() {
 		shown.BackURL, shown.BackText = "/rooms", views.ErrorToRooms
 	}
+	if target := c.Request().URL.Path; code == http.StatusServiceUnavailable && c.Request().Method == http.MethodGet && localTarget(target) == target {
+		shown.BackURL, shown.BackText = target, views.ErrorTryAgain
+	}
 	if partial(c) {
 		return a.render(c, code, views.ErrorPartial(shown))
 	}

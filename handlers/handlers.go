@@ -92,6 +92,7 @@ func New(o Options) *App {
 	member.get(passkeysRoute, a.passkeysPage)
 	member.post(passkeysRoute, a.sudo(passkeysRoute, a.addPasskey))
 	member.post(passkeysRoute+"/new", a.sudo(passkeysRoute, a.offerPasskey))
+	member.post(passkeysRoute+"/:passkey/name", a.renamePasskey)
 	member.post(passkeysRoute+"/:passkey/remove", a.sudo(passkeysRoute, a.removePasskey))
 	member.get(ownFeedRoute, a.ownFeed)
 	member.get("/rooms", a.roomsPage)

@@ -42,35 +42,32 @@ func (b bucket) take(key string) error {
 	return nil
 }
 
-// limits of SECURITY.md R22 and R54.
+// limits of SECURITY.md R54, against floods. What is against guessing stands in the database and
+// survives a restart (models/throttle.go).
 type limits struct {
-	registrations bucket // by address
-	rooms         bucket // by user
-	posts         bucket // by user and room
-	sudo          bucket // by user
-	account       bucket // by user: changes of the own account
-	passkeys      bucket // by address: challenges
-	resets        bucket // by address
-	marks         bucket // by user and room
-	typing        bucket // by user and room
-	codes         bucket // by user
-	manage        bucket // by user
+	rooms    bucket // by user
+	posts    bucket // by user and room
+	sudo     bucket // by user
+	account  bucket // by user: changes of the own account
+	passkeys bucket // by address: challenges
+	marks    bucket // by user and room
+	typing   bucket // by user and room
+	codes    bucket // by user
+	manage   bucket // by user
 }
 
 func newLimits(scale int) limits {
 	scale = max(scale, 1)
 	return limits{
-		registrations: newBucket(60, time.Hour, 60, scale),
-		rooms:         newBucket(20, time.Hour, 20, scale),
-		posts:         newBucket(10, 10*time.Second, 20, scale),
-		sudo:          newBucket(10, 15*time.Minute, 10, scale),
-		account:       newBucket(30, time.Hour, 10, scale),
-		passkeys:      newBucket(60, 15*time.Minute, 60, scale),
-		resets:        newBucket(30, 15*time.Minute, 30, scale),
-		marks:         newBucket(2, time.Second, 20, scale), // several pages of one person, each once in two seconds
-		typing:        newBucket(1, time.Second, 1, scale),
-		codes:         newBucket(60, time.Hour, 30, scale),
-		manage:        newBucket(30, time.Minute, 60, scale),
+		rooms:    newBucket(20, time.Hour, 20, scale),
+		posts:    newBucket(10, 10*time.Second, 20, scale),
+		sudo:     newBucket(10, 15*time.Minute, 10, scale),
+		account:  newBucket(30, time.Hour, 10, scale),
+		passkeys: newBucket(60, 15*time.Minute, 60, scale),
+		marks:    newBucket(2, time.Second, 20, scale), // several pages of one person, each once in two seconds
+		typing:   newBucket(1, time.Second, 1, scale),
+		codes:    newBucket(60, time.Hour, 30, scale),
+		manage:   newBucket(30, time.Minute, 60, scale),
 	}
 }
 

@@ -202,6 +202,39 @@ func TestOneAddressRegistersSixtyTimesAnHour(t *testing.T) { // R22
 	if refused.header.Get("Retry-After") == "" || attr(refused.id("full_name"), "value") != "Ada Lovelace" {
 		t.Error("the form is gone, or nothing says how long to wait")
 	}
+	o.restart()
+	o.visitor().post("/register", f).want(http.StatusTooManyRequests)
+	o.visitorFrom("127.0.0.2").post("/register", f).wantRedirect("/register/confirm")
+	o.clock.advance(55 * time.Minute)
+	f["username"], f["email"] = "grace", "grace@example.org"
+	o.visitor().post("/register", f).want(http.StatusTooManyRequests)
+	o.clock.advance(10 * time.Minute)
+	o.visitor().post("/register", f).wantRedirect("/register/confirm")
+}
+
+func TestOneAddressTriesThirtyLinksInAQuarterOfAnHour(t *testing.T) { // R22
+	t.Parallel()
+	o := openOffice(t)
+	ada := o.register("ada", "Ada Lovelace")
+	link, err := o.store.ResetToken(t.Context(), models.By{}, o.idOf(ada, ada.createRoom("Workshop")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, wrong := fields{"token": link, "password": "seven green ladders"}, fields{"token": strings.Repeat("0", 64), "password": "seven green ladders"}
+	for range 30 {
+		o.visitor().post("/reset", wrong).want(422)
+	}
+	refused := o.visitor().post("/reset", right).want(http.StatusTooManyRequests)
+	if refused.header.Get("Retry-After") == "" || attr(refused.id("token"), "value") != link {
+		t.Error("the form is gone, or nothing says how long to wait")
+	}
+	o.restart()
+	ada.reconnect()
+	o.visitor().post("/reset", right).want(http.StatusTooManyRequests)
+	o.visitorFrom("127.0.0.2").post("/reset", wrong).want(422)
+	o.clock.advance(16 * time.Minute)
+	o.visitor().post("/reset", right).wantRedirect("/login")
+	ada.get("/rooms").wantRedirect("/login")
 }
 
 func TestTheSeventeenthStreamOfASessionEndsItsFirst(t *testing.T) { // R55

@@ -505,6 +505,24 @@ func (p *person) slowPost(path string, f fields) (finish func() int) {
 	}
 }
 
+// Who may do something is decided when all of it has arrived, not when it was begun: somebody who is
+// about to lose a session or a right could else hold a form open until after that.
+func TestAFormIsJudgedByWhatHoldsWhenItHasArrived_T21(t *testing.T) { // R30
+	t.Parallel()
+	o := openOffice(t)
+	ada := o.register("ada", "Ada Lovelace")
+	held := o.with(ada.sid())
+	finish := held.slowPost("/rooms", fields{"name": "Late room"})
+	other := ada.login()
+	o.with(ada.sid()).post("/logout", nil).wantRedirect("/login")
+	if status := finish(); status != http.StatusSeeOther {
+		t.Errorf("the answer is %d", status)
+	}
+	if strings.Contains(other.get("/rooms").want(200).body, "Late room") {
+		t.Error("a session that has ended makes a room")
+	}
+}
+
 func TestASlowPostDoesNotReviveASessionThatEndedMeanwhile_T21(t *testing.T) { // T21, P1
 	t.Parallel()
 	o := openOffice(t)

@@ -162,11 +162,13 @@ func headerBytes(r *http.Request) int {
 	return size
 }
 
-// form reads the fields of a posted form; the query of the address is no part of it. A body
-// that is too long or is no form is an error, never a form with empty fields.
+const formKey = "form" // error: why the form could not be read, nil when it was
+
+// form returns the fields of a posted form, which visited has read; the query of the address is no
+// part of it. A body that is too long or is no form is an error, never a form with empty fields.
 func form(c echo.Context) (func(field string) string, error) {
 	r := c.Request()
-	if err := r.ParseForm(); err != nil {
+	if err, _ := c.Get(formKey).(error); err != nil {
 		if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
 			return nil, echo.NewHTTPError(http.StatusRequestEntityTooLarge)
 		}

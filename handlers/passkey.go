@@ -107,16 +107,21 @@ func (a *App) hasPasskeys(c echo.Context) (bool, error) {
 // The page about one's passkeys.
 
 func (a *App) passkeysPage(c echo.Context) error {
-	return a.showPasskeys(c, http.StatusOK, views.Passkeys{})
+	return a.showPasskeys(c, http.StatusOK, views.Passkeys{}, nil)
 }
 
-func (a *App) showPasskeys(c echo.Context, status int, p views.Passkeys) error {
+// showPasskeys shows the list and the form p; renamed are names that were refused, by the passkey.
+func (a *App) showPasskeys(c echo.Context, status int, p views.Passkeys, renamed map[models.ID]views.Field) error {
 	list, whole, err := a.o.Store.Passkeys(c.Request().Context(), visitOf(c).user.ID)
 	if err != nil {
 		return err
 	}
 	for _, k := range list {
-		p.List = append(p.List, views.Passkey{ID: k.ID.String(), Name: k.Name, Site: k.Site, Created: k.Created, Used: k.Used})
+		name, again := renamed[k.ID]
+		if !again {
+			name.Value = k.Name
+		}
+		p.List = append(p.List, views.Passkey{ID: k.ID.String(), Name: k.Name, Site: k.Site, Created: k.Created, Used: k.Used, Rename: name})
 	}
 	p.Harmed, p.Confirmed = !whole, a.confirmed(c)
 	if here := site(c); here.HasPasskeys() {
@@ -162,9 +167,34 @@ func (a *App) addPasskey(c echo.Context) error {
 		if !ok {
 			return err
 		}
-		return a.showPasskeys(c, status(err), views.Passkeys{Name: views.Field{Value: field("name"), Error: fault["name"]}, Error: fault[""]})
+		return a.showPasskeys(c, status(err), views.Passkeys{Name: views.Field{Value: field("name"), Error: fault["name"]}, Error: fault[""]}, nil)
 	}
 	return a.noted(c, views.PasskeyAddedNotice, passkeysRoute)
+}
+
+// renamePasskey needs no confirmation: a name opens nothing.
+func (a *App) renamePasskey(c echo.Context) error {
+	field, err := form(c)
+	if err != nil {
+		return err
+	}
+	id, err := models.ParseID(c.Param("passkey"))
+	if err != nil {
+		return err
+	}
+	typed := field("name-" + id.String())
+	if err = a.limits.account.take(visitOf(c).user.ID.String()); err == nil {
+		err = a.o.Store.RenamePasskey(c.Request().Context(), by(c), id, typed)
+	}
+	if kind := models.KindOf(err); kind == models.Invalid || kind == models.Limited {
+		fault, _ := faults(err)
+		retryAfter(c, err)
+		return a.showPasskeys(c, status(err), views.Passkeys{}, map[models.ID]views.Field{id: {Value: typed, Error: fault["name"] + fault[""]}})
+	}
+	if err != nil {
+		return err
+	}
+	return a.noted(c, views.PasskeyRenamedNotice, passkeysRoute)
 }
 
 func (a *App) removePasskey(c echo.Context) error {

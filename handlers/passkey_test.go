@@ -30,6 +30,60 @@ func TestAPasskeyStandsInForTheCode(t *testing.T) {
 	ada.login().get("/rooms").want(200)
 }
 
+func TestAPasskeyGetsAnotherNameAndGoesOnOpening(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t, named)
+	ada, eve := o.register("ada", "Ada Lovelace"), o.register("eve", "Eve Moneypenny")
+	phone := ada.addsPasskey("My phone")
+	page := ada.get("/account/passkeys").want(200)
+	var id string
+	for _, form := range elements(page.id("main"), func(n *nodeT) bool { return strings.HasSuffix(attr(n, "action"), "/name") }) {
+		id = strings.Split(attr(form, "action"), "/")[3]
+	}
+	path := "/account/passkeys/" + id + "/name"
+	if got := attr(page.id("name-"+id), "value"); got != "My phone" {
+		t.Fatalf("the form begins with %q", got)
+	}
+	for _, bad := range []string{"", "   ", strings.Repeat("x", 41), "a\u0000b"} {
+		again := ada.post(path, fields{"name-" + id: bad}).want(422)
+		if attr(again.id("name-"+id), "aria-invalid") != "true" {
+			t.Errorf("%q is not marked", bad)
+		}
+	}
+	eve.post(path, fields{"name-" + id: "Eve's"}).want(404)
+	ada.post("/account/passkeys/"+strings.Repeat("0", 32)+"/name", fields{"name-" + strings.Repeat("0", 32): "Nobody's"}).want(404)
+	ada.post(path, fields{"name-" + id: " Old <b>phone</b> "}).wantRedirect("/account/passkeys")
+	page = ada.get("/account/passkeys").want(200).contains("Old &lt;b&gt;phone&lt;/b&gt;")
+	if strings.Contains(page.body, "My phone") {
+		t.Error("the old name is still there")
+	}
+	checkMarkup(t, "the page", page.body)
+	other := o.visitor()
+	other.post("/login", other.signs("ada", password, phone)).wantRedirect("/rooms")
+	var named int
+	if err := o.intruder().QueryRow("SELECT count(*) FROM audit_log WHERE event = 'account.passkey-name'").Scan(&named); err != nil || named != 1 {
+		t.Errorf("%d events, %v", named, err)
+	}
+	if err := o.intruder().QueryRow("SELECT count(*) FROM passkeys WHERE instr(credential, 'Old <b>')").Scan(&named); err != nil || named != 0 {
+		t.Errorf("%d names in clear, %v", named, err)
+	}
+	var factor string
+	if err := o.intruder().QueryRow("SELECT outcome FROM audit_log WHERE event = 'login.ok' ORDER BY n DESC LIMIT 1").Scan(&factor); err != nil || factor != "passkey" {
+		t.Errorf("the audit log says she logged in with %q, %v", factor, err)
+	}
+	for code, want := range map[string]string{ada.code(): "code", ada.recovery[0]: "recovery code"} {
+		v := o.visitor()
+		v.post("/login", fields{"username": "ada", "password": password, "code": code}).want(303)
+		if want == "recovery code" {
+			v.secret = strings.Join(strings.Fields(text(v.get("/login/enrol").want(200).id("totp-secret"))), "")
+			v.post("/login/enrol", fields{"code": v.code()}).wantRedirect("/rooms")
+		}
+		if err := o.intruder().QueryRow("SELECT outcome FROM audit_log WHERE event = 'login.ok' ORDER BY n DESC LIMIT 1").Scan(&factor); err != nil || factor != want {
+			t.Errorf("the audit log says she logged in with %q, not a %s: %v", factor, want, err)
+		}
+	}
+}
+
 func TestAPasskeyIsNothingWithoutThePassword_T11(t *testing.T) {
 	t.Parallel()
 	o := openOffice(t, named)
@@ -182,7 +236,7 @@ func TestARemovedPasskeyStaysDeadWhateverTheDatabaseSays(t *testing.T) {
 	remove := func(p *person, name string) *answer {
 		t.Helper()
 		for _, li := range elements(ada.get("/account/passkeys").want(200).doc(), func(n *nodeT) bool { return n.Data == "li" && strings.Contains(text(n), name) }) {
-			for _, f := range elements(li, func(n *nodeT) bool { return n.Data == "form" }) {
+			for _, f := range elements(li, func(n *nodeT) bool { return n.Data == "form" && strings.HasSuffix(attr(n, "action"), "/remove") }) {
 				return p.post(attr(f, "action"), nil)
 			}
 		}

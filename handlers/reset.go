@@ -23,10 +23,7 @@ func (a *App) reset(c echo.Context) error {
 		return err
 	}
 	ctx := c.Request().Context()
-	if err = a.limits.resets.take(addressKey(c)); err == nil {
-		err = a.o.Store.ResetPassword(ctx, models.By{Address: c.RealIP()}, field("token"), field("password"))
-	}
-	if err != nil {
+	if err := a.o.Store.ResetPassword(ctx, models.By{Address: c.RealIP()}, field("token"), field("password")); err != nil {
 		fault, ok := faults(err)
 		if !ok {
 			return err

@@ -60,8 +60,13 @@ func visitOf(c echo.Context) visit {
 }
 
 // visited loads the session and its user, once, and stores the session when the response begins.
+// It does so when the whole form has arrived: whoever is about to lose a session or a right could
+// else send the head of a request now and the rest a minute later.
 func (a *App) visited(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
+		if c.Request().Method == http.MethodPost {
+			c.Set(formKey, c.Request().ParseForm())
+		}
 		var token string
 		if cookie, err := c.Cookie(a.sessions.Cookie.Name); err == nil {
 			token = cookie.Value
@@ -140,11 +145,13 @@ func by(c echo.Context) models.By {
 var errSignedOut = &models.Error{Kind: models.SignedOut, Msg: views.LoginFirstProblem}
 
 // signIn starts a session of its own for the user: a new token, and nothing of what was there before.
-func (a *App) signIn(c echo.Context, user models.User, limited bool) error {
+// Whoever calls it has the store confirm the session (Arrive, Settle).
+func (a *App) signIn(c echo.Context, user models.User, limited bool) (models.By, error) {
 	ctx := c.Request().Context()
+	by := models.By{User: user.ID, Address: c.RealIP()}
 	err := errors.Join(a.sessions.Clear(ctx), a.sessions.RenewToken(ctx))
 	if err != nil {
-		return err
+		return by, err
 	}
 	a.sessions.Put(ctx, models.SessionUser, user.ID.String())
 	a.sessions.Put(ctx, models.SessionAuth, a.o.Now().UnixMilli())
@@ -153,19 +160,33 @@ func (a *App) signIn(c echo.Context, user models.User, limited bool) error {
 	if limited {
 		a.sessions.Put(ctx, keyLimited, true)
 	}
-	return nil
+	token, _, err := a.sessions.Commit(ctx)
+	by.Session = a.o.Store.SessionHash(token)
+	return by, err
 }
 
 const retiredKey = "retired"
 
 // renew gives the session a new token. The old one is dead at once.
 func (a *App) renew(c echo.Context) error {
-	ctx := c.Request().Context()
-	if err := errors.Join(a.o.Store.RetireSession(ctx, by(c)), a.sessions.RenewToken(ctx)); err != nil {
+	ctx, by := c.Request().Context(), by(c)
+	user, err := a.o.Store.RetireSession(ctx, by)
+	if err != nil {
 		return err
 	}
 	c.Set(retiredKey, true)
-	return nil
+	if err := a.sessions.RenewToken(ctx); err != nil {
+		return err
+	}
+	token, _, err := a.sessions.Commit(ctx)
+	if err == nil {
+		by.Session = a.o.Store.SessionHash(token)
+		err = a.o.Store.Settle(ctx, by, user)
+	}
+	if models.KindOf(err) == models.Invalid {
+		err = errSignedOut // the account was changed by somebody else meanwhile
+	}
+	return err
 }
 
 // released ends what the old token of a renewed session has open, once the new one is on its way:

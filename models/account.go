@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -78,6 +79,17 @@ func (t *act) change(by By, user ID, event string, f func(*account) error) error
 	return t.audit(by.audit(eventAccount+event, accountObject(user, a.row.Revision), "done"))
 }
 
+// unmoved checks that an account has the revision that something was judged by. errMoved: it was
+// changed meanwhile.
+func (t *act) unmoved(user ID, revision uint32) error {
+	var now uint32
+	err := t.db.Statement.ConnPool.QueryRowContext(t.ctx, "SELECT revision FROM users WHERE id = ?", user).Scan(&now)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && now != revision {
+		return errMoved
+	}
+	return err
+}
+
 // dropUnvouched deletes recovery codes and passkeys that the profile does not vouch for, before
 // its next revision would: somebody else has put them there, and none of them counts.
 func (t *act) dropUnvouched(a account) error {
@@ -126,16 +138,16 @@ func (s *Store) indices(id ID, p sealedProfile) (username, email []byte) {
 // nobody of that id.
 func (s *Store) readAccount(ctx context.Context, db gorm.ConnPool, user ID, absent *Error) (account, error) {
 	var username, email, profile, password, secret blob
-	var revision, disabled number
-	err := noRow(db.QueryRowContext(ctx, "SELECT username_index, email_index, profile, revision, password, totp, disabled_ms FROM users WHERE id = ?", user).
-		Scan(&username, &email, &profile, &revision, &password, &secret, &disabled), absent)
+	var revision, step, disabled number
+	err := noRow(db.QueryRowContext(ctx, "SELECT username_index, email_index, profile, revision, password, totp, totp_last_step, disabled_ms FROM users WHERE id = ?", user).
+		Scan(&username, &email, &profile, &revision, &password, &secret, &step, &disabled), absent)
 	if err != nil {
 		return account{}, err
 	}
 	if !revision.within(math.MaxUint32) {
 		return account{}, cipher.ErrAuth
 	}
-	row := userRow{ID: user, UsernameIndex: username, EmailIndex: email, Profile: profile, Revision: uint32(revision), Password: password, TOTP: secret}
+	row := userRow{ID: user, UsernameIndex: username, EmailIndex: email, Profile: profile, Revision: uint32(revision), Password: password, TOTP: secret, TOTPLastStep: int64(step)}
 	if disabled != noNumber {
 		row.DisabledMS = (*int64)(&disabled)
 	}

@@ -24,7 +24,7 @@ type By struct {
 // Signing in. The actor is the account that was meant, whoever it was; nobody for a name that nobody
 // has. There is no object. A try that has to wait is not checked and leaves nothing.
 //
-//	login.ok       signed in
+//	login.ok       signed in; outcome: what stood beside the password ("code", "passkey", "recovery code")
 //	login.fail     refused
 //	login.code     refused: the password was right, the code was not
 //	login.wait     besides: the account or the address has to wait now; outcome: how long
@@ -35,11 +35,12 @@ type By struct {
 // Accounts. The object is "user revision"; the actor is whoever did it, the person or the administrator.
 //
 //	account.register  profile  email  password  totp  codes  recovery (a recovery code was used)
-//	account.rehash    passkey  passkey-remove  disable  enable  promote  demote
-//	account.reset     delete
+//	account.rehash    passkey  passkey-name  passkey-remove  disable  enable  promote  demote
+//	account.reset     reset-link  delete
 //
-// Sessions, and links that can be used up. The object is half of a keyed hash; the outcome of an
-// ended session is why, that of a link what it is for.
+// Sessions, and links that can be used up. The object is half of a keyed hash, and of a session that
+// an administrator has ended the user besides; the outcome of an ended session is why, that of a link
+// what it is for.
 //
 //	session.end
 //	token.create  token.use  token.revoke    set-up links, invitations, links for a new password
@@ -52,7 +53,9 @@ type By struct {
 //
 // Keys, certificate, copies. The server is the actor, or whoever types commands on its machine.
 //
-//	keys.rotate  keys.destroy  keys.export          object: "old to new", else the key's name
+//	keys.rotate  keys.destroy  keys.export  keys.import
+//	                                                object: "old to new", else the key's name; outcome of an
+//	                                                import while no server ran: when it was
 //	cert.new     cert.renew (the same key)  cert.key (a new one)   object: "certificate key", SHA-256;
 //	                                                outcome: who has made it
 //	backup.made                                     no object

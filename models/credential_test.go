@@ -66,7 +66,7 @@ func TestAnOldAuthenticatorThatIsPutBackSignsNobodyIn(t *testing.T) {
 	var sealed []byte
 	must(t, a.intruder().QueryRow("SELECT totp FROM users").Scan(&sealed))
 	secret := NewOTPSecret()
-	left, err := a.Enrol(t.Context(), By{User: ada.ID}, secret, codeOf(t, secret, 0))
+	_, left, err := a.Enrol(t.Context(), By{User: ada.ID}, secret, codeOf(t, secret, 0))
 	if err != nil || left != 10 {
 		t.Fatal(left, err)
 	}
@@ -151,9 +151,10 @@ func TestWhatIsChangedAboutAnAccountIsInTheAuditLogAndVerifies(t *testing.T) { /
 	t.Parallel()
 	a := openArchive(t)
 	ada, _, _ := a.registered(adaLovelace)
+	a.signedInAs(ada.ID, "this one")
 	by := By{User: ada.ID, Session: a.SessionHash("this one"), Address: "192.0.2.7"}
 	secret := NewOTPSecret()
-	_, err := a.Enrol(t.Context(), by, secret, codeOf(t, secret, 0))
+	_, _, err := a.Enrol(t.Context(), by, secret, codeOf(t, secret, 0))
 	must(t, err)
 	_, err = a.NewRecoveryCodes(t.Context(), by)
 	must(t, err)

@@ -298,7 +298,7 @@ var toSchemaFour = []string{
 	"ALTER TABLE tokens DROP COLUMN user_id", "ALTER TABLE tokens DROP COLUMN created_ms", "ALTER TABLE tokens DROP COLUMN created_by",
 	"ALTER TABLE registrations ADD COLUMN token BLOB", "ALTER TABLE tokens DROP COLUMN most", "ALTER TABLE tokens DROP COLUMN uses", "ALTER TABLE tokens DROP COLUMN revoked_ms", "ALTER TABLE tokens DROP COLUMN seal",
 	"ALTER TABLE sessions DROP COLUMN news", "ALTER TABLE rooms DROP COLUMN history", "ALTER TABLE rooms DROP COLUMN history_n",
-	"DROP INDEX audit_log_event", "DROP INDEX audit_log_actor", "DROP INDEX audit_log_object", "DROP INDEX room_log_codes", "DROP INDEX room_log_joins",
+	"DROP INDEX audit_log_event", "DROP INDEX audit_log_actor", "DROP INDEX audit_log_first", "DROP INDEX audit_log_second", "DROP INDEX room_log_codes", "DROP INDEX room_log_joins",
 	"DROP INDEX room_log_settings",
 	"DROP INDEX room_log_leaves", "CREATE INDEX room_log_leaves ON room_log (room_id, n) WHERE op = 3", "PRAGMA user_version = 4",
 }

@@ -39,10 +39,11 @@ func (s *Store) device(ctx context.Context, db gorm.ConnPool, user ID, cookie st
 
 // Arrive notes that a person has signed in completely: when and from where, and that this browser is
 // one of that person's, for which it returns the cookie. by names the new session. If the browser was
-// none before, the person's other sessions have news; agent is what it says of itself.
-func (s *Store) Arrive(ctx context.Context, by By, agent, cookie string) (string, error) {
-	err := s.act(ctx, func(t *act) error {
-		if err := t.audit(by.audit(eventSignIn, "", "done")); err != nil {
+// none before, the person's other sessions have news; agent is what it says of itself. It is an error
+// when the account was changed meanwhile (Settle).
+func (s *Store) Arrive(ctx context.Context, by By, user User, factor Factor, agent, cookie string) (string, error) {
+	err := s.settling(ctx, by, user, func(t *act) error {
+		if err := t.audit(by.audit(eventSignIn, "", string(factor))); err != nil {
 			return err
 		}
 		if _, err := t.exec("UPDATE users SET login_ms = ?, login_address = ? WHERE id = ?", t.now, by.Address, by.User); err != nil {

@@ -53,7 +53,8 @@ func ExportIsSealed(text string) bool { return strings.HasPrefix(text, exportMar
 
 var errImport = errors.New("this is no exported key, or the passphrase is another one: nothing was written")
 
-// ImportKey writes an exported key back as a key file, never over another, and returns its path.
+// ImportKey writes an exported key back as a key file, never over another, and returns its path. The
+// audit log says so, at once where a server runs, else from the next start on.
 func ImportKey(o Options, text, passphrase string) (string, error) {
 	if ExportIsSealed(text) {
 		name, sealed, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(text), exportMark), "-")
@@ -78,7 +79,14 @@ func ImportKey(o Options, text, passphrase string) (string, error) {
 	if errors.Is(err, cipher.ErrKeyCorrupt) {
 		return "", errImport
 	}
-	return path, err
+	if err != nil {
+		return path, err
+	}
+	name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "mk-"), ".key")
+	if err := tellImport(o, name); err != nil {
+		return path, fmt.Errorf("the key is in %s, but that could not be noted for the audit log: %w", path, err)
+	}
+	return path, nil
 }
 
 func exportCipher(passphrase string, salt []byte) (stdcipher.AEAD, error) {

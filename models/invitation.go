@@ -39,6 +39,9 @@ func (s *Store) Invite(ctx context.Context, by By, most int, life time.Duration)
 		return "", faults
 	}
 	err = s.act(ctx, func(t *act) error {
+		if err := t.mayStill(by, ID{}); err != nil {
+			return err
+		}
 		var made hash
 		var err error
 		if text, made, err = t.newToken(token{purpose: forInvitation, creator: by.User, most: number(most)}, 16, life); err != nil {

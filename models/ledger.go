@@ -17,7 +17,9 @@ import (
 // Somebody who can write the database but has no key can put an old row back, an old password
 // or a revoked session for instance; the audit log, which is chained and anchored, knows better.
 //
-// It is filled by one walk after the start and by every event since.
+// It is filled by one walk after the start and by every event since. Until the walk has ended nobody
+// is let in and no session is one: a row that is put back while the server is down is believed no
+// sooner than one that is put back later. The server itself answers meanwhile.
 type ledger struct {
 	mu       sync.Mutex
 	from     uint64 // what stands in the audit log up to this number is read by the walk
@@ -25,9 +27,15 @@ type ledger struct {
 	sessions map[string]int64 // ended ones, by the first 16 bytes of their hash: when
 	tokens   map[string]int   // how often each was used, by the first 16 bytes of its hash; revoked ones: usedUp
 
-	filled   chan struct{} // closed once the walk has filled it
-	doubtful int64         // the log is damaged: what it says about tokens made before then may not be all
+	filled   chan struct{} // closed once the walk has ended
+	unread   error         // why the walk did not come to the end; set before filled is closed
+	patience time.Duration // how long anybody waits for it
+	doubtful int64         // the log is damaged: what it says about tokens and sessions made before then may not be all
 }
+
+// ledgerPatience is how long a request waits for the walk: hardly ever that long, since a second is
+// enough for a hundred thousand events and more.
+const ledgerPatience = 2 * time.Second
 
 type noticed struct {
 	revision uint32
@@ -38,8 +46,8 @@ const usedUp = 1 << 30
 
 // Events that the ledger reads. All events of an account begin alike.
 const (
-	eventAccount     = "account." // object: user and the profile's new revision
-	eventSessionEnd  = "session.end"
+	eventAccount     = "account."    // object: user and the profile's new revision
+	eventSessionEnd  = "session.end" // object: the session, and whose it was when somebody else has ended it
 	eventTokenCreate = "token.create"
 	eventTokenUse    = "token.use"
 	eventTokenRevoke = "token.revoke"
@@ -75,7 +83,8 @@ func (l *ledger) note(events []Audit, tick uint64, at int64) {
 				l.accounts[user] = noticed{revision, tick}
 			}
 		case e.Event == eventSessionEnd:
-			l.sessions[e.Object] = at
+			session, _, _ := strings.Cut(e.Object, " ")
+			l.sessions[session] = at
 		case e.Event == eventTokenUse:
 			l.tokens[e.Object]++
 		case e.Event == eventTokenRevoke:
@@ -107,12 +116,13 @@ func (l *ledger) account(user ID, revision uint32, since uint64) error {
 	return cipher.ErrAuth
 }
 
-// ended reports whether a session has been ended.
-func (l *ledger) ended(session []byte) bool {
+// ended reports whether a session that began with a sign-in at that time has been ended, or whether
+// that cannot be known.
+func (l *ledger) ended(session []byte, auth int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, ended := l.sessions[handleOf(session)]
-	return ended
+	return ended || auth < l.doubtful
 }
 
 // used returns how often a token that was made at that time has been used; usedUp or more when
@@ -126,15 +136,35 @@ func (l *ledger) used(token []byte, created int64) int {
 	return l.tokens[handleOf(token)]
 }
 
-// wait waits until the ledger is filled, for what must not happen before.
+// wait waits until the ledger is filled, for what must not happen before. It is Busy when that takes
+// too long, and when it failed.
 func (l *ledger) wait(ctx context.Context) error {
 	select {
 	case <-l.filled:
-		return nil
+		return l.unread
+	default:
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, l.patience, errStarting)
+	defer cancel()
+	return l.read(ctx)
+}
+
+// read waits for the same for as long as ctx lasts.
+func (l *ledger) read(ctx context.Context) error {
+	select {
+	case <-l.filled:
+		return l.unread
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
+
+var (
+	errStarting = &Error{Kind: Busy, Wait: 5 * time.Second,
+		Msg: "This server has just been started and is still reading its audit log, without which it lets nobody in. Wait a few seconds and try again."}
+	errUnread = &Error{Kind: Busy, Wait: time.Minute,
+		Msg: "This server could not read its audit log, without which it lets nobody in. Tell whoever runs it: its own log says why."}
+)
 
 // forget drops what says nothing any more: sessions whose lifetime is over.
 func (l *ledger) forget(before int64) {
@@ -187,6 +217,8 @@ func (s *Store) readLedger(ctx context.Context) (map[ID]told, error) {
 	})
 	if err == nil {
 		s.integrity.set(func(i *integrity) { i.audit.Checked = true })
+	} else {
+		s.ledger.unread = errUnread
 	}
 	if !whole || err != nil {
 		rooms = nil

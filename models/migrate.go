@@ -203,6 +203,10 @@ CREATE INDEX room_log_leaves ON room_log (room_id, n) WHERE op IN (3, 4, 5); -- 
 CREATE INDEX audit_log_event ON audit_log (event, n);
 CREATE INDEX audit_log_actor ON audit_log (actor, event, n);
 CREATE INDEX audit_log_object ON audit_log (object);   -- what was done to a person: it begins with the id
+`, `
+DROP INDEX audit_log_object;
+CREATE INDEX audit_log_first ON audit_log (substr(object, 1, 32), event, n) WHERE length(object) >= 32;   -- what was done to an account
+CREATE INDEX audit_log_second ON audit_log (substr(object, 34, 32), event, n) WHERE length(object) >= 65; -- and to somebody in a room, or to a session
 `}
 
 // anchorsSince is the first schema whose databases always have anchors beside them.

@@ -111,7 +111,7 @@ func newStore(o Options) *Store {
 	s.keys, _ = lru.New[keyID, *cipher.RoomKey](4096) // fails for a size below 1 only
 	s.chains, _ = lru.New[ID, *cipher.Chain](4096)
 	s.shelves = newShelves()
-	s.ledger.filled = make(chan struct{})
+	s.ledger.filled, s.ledger.patience = make(chan struct{}), ledgerPatience
 	s.tally = tally{opened: s.now(), posts: map[int64]int{}, logins: map[int64]int{}, refused: map[int64]int{}}
 	return s
 }
@@ -142,6 +142,9 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(err, s.close())
 	}
 	s.ledger.from = start.n
+	if err := s.tellUntold(s.life); err != nil {
+		s.o.Log.Error("an imported key could not be written to the audit log", "error", err)
+	}
 	if socket, err := s.listenControl(); err != nil {
 		s.o.Log.Warn("commands cannot ask this server while it runs", "error", err)
 	} else {

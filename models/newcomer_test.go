@@ -398,7 +398,7 @@ func TestWhatNewcomersSeeIsAskedOfTheLogBeforeItWasWalked(t *testing.T) { // C14
 			m.reopen()
 			walked(t, m.Store)
 			m.tamper(1, "UPDATE rooms SET history = 0, "+column+" WHERE id = ?", m.room)
-			m.unread()
+			m.unwalked()
 			if m.member(m.grace, m.room).From == 0 {
 				t.Error("Grace sees all")
 			}

@@ -15,6 +15,7 @@ const (
 	eventStop  = "server.stop"
 
 	EventKeyExport = "keys.export"
+	EventKeyImport = "keys.import"
 	EventBackup    = "backup.made"
 
 	eventCertNew   = "cert.new"
@@ -66,19 +67,26 @@ func (s *Store) NoteCertificate(ctx context.Context, certificate, key string, ow
 // changed nothing. Where none runs nothing is written down: whoever can read the files there needs
 // no command for it.
 func Tell(o Options, event string) error {
-	_, _, err := talk(o.Dir, request{commandTell, event}, 10*time.Second)
+	_, err := tell(o, event, "")
 	return err
 }
 
+// tell reports whether there is a server that was told.
+func tell(o Options, event, object string) (told bool, err error) {
+	_, told, err = talk(o.Dir, request{commandTell, strings.TrimSpace(event + " " + object)}, 10*time.Second)
+	return told, err
+}
+
 // told writes down what a command has told.
-func (s *Store) told(ctx context.Context, event string) error {
-	object := ""
-	switch event {
-	case EventKeyExport:
+func (s *Store) told(ctx context.Context, what string) error {
+	event, object, _ := strings.Cut(what, " ")
+	switch {
+	case event == EventKeyExport && object == "":
 		object = s.masters.now().Name()
-	case EventBackup:
+	case event == EventKeyImport && keyNameForm.MatchString(object):
+	case event == EventBackup && object == "":
 	default:
-		return fmt.Errorf("this server does not know the event %q", event)
+		return fmt.Errorf("this server does not know the event %q", what)
 	}
 	return s.act(ctx, func(t *act) error { return t.audit(Audit{Event: event, Object: object, Outcome: "done"}) })
 }

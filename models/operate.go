@@ -2,6 +2,9 @@ package models
 
 import (
 	"context"
+	"errors"
+
+	"conclave/models/cipher"
 )
 
 // What whoever runs the server does with an account. The doer is an administrator, or nobody:
@@ -69,6 +72,9 @@ func (s *Store) Enable(ctx context.Context, by By, user ID) error {
 // EndSessions signs somebody out everywhere.
 func (s *Store) EndSessions(ctx context.Context, by By, user ID) error {
 	return s.act(ctx, func(t *act) error {
+		if err := t.mayStill(by, user); err != nil {
+			return err
+		}
 		return t.revoke(by, "ended by an administrator", "user_id = ?", user)
 	})
 }
@@ -80,9 +86,27 @@ func (s *Store) operate(ctx context.Context, by By, user ID, event string, f fun
 		return err
 	}
 	return s.act(ctx, func(t *act) error {
+		if err := t.mayStill(by, user); err != nil {
+			return err
+		}
 		return t.change(by, user, event, func(a *account) error { return f(t, a) })
 	})
 }
+
+// mayStill checks that the doer's session has not ended, and that whoever changes somebody else's
+// account still administers the server: a password is hashed meanwhile, and much happens in that time.
+func (t *act) mayStill(by By, user ID) error {
+	if err := t.alive(by); err != nil || by.User == user || by.User.Zero() {
+		return err
+	}
+	doer, err := t.s.readAccount(t.ctx, t.db.Statement.ConnPool, by.User, errSignedOut)
+	if errors.Is(err, cipher.ErrAuth) || err == nil && (doer.disabled() || !doer.profile.Admin) {
+		return errNoAdministrator
+	}
+	return err
+}
+
+var errNoAdministrator = &Error{Kind: Denied, Msg: "Only whoever administers this server can do this."}
 
 // notTheLast refuses what would leave a server that nobody administers.
 func (t *act) notTheLast(a *account) error {

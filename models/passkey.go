@@ -66,7 +66,7 @@ func (s *Store) Passkeys(ctx context.Context, user ID) (list []Passkey, whole bo
 }
 
 // passkeys reads an account and the passkeys that it vouches for, at one moment. It is NotFound
-// for an account that is gone or that somebody has changed from outside.
+// for an account that somebody has changed from outside.
 func (s *Store) passkeys(ctx context.Context, user ID) (who sealedProfile, keys []passkey, whole bool, err error) {
 	err = s.snapshot(ctx, func(db gorm.ConnPool) error {
 		a, err := s.readAccount(ctx, db, user, errNotFound)
@@ -134,19 +134,17 @@ func (s *Store) AddPasskey(ctx context.Context, by By, name string, in Answer) e
 		return err
 	}
 	id := newID()
-	err = s.act(ctx, func(t *act) error {
-		return t.change(by, by.User, "passkey", func(*account) error {
-			var count int
-			if err := t.db.Raw("SELECT count(*) FROM passkeys WHERE user_id = ?", by.User).Scan(&count).Error; err != nil {
-				return err
-			}
-			if count >= passkeysPerUser {
-				return errTooManyPasskeys
-			}
-			_, err := t.exec("INSERT INTO passkeys (id, user_id, handle, credential, signs, created_ms, used_ms) VALUES (?, ?, ?, ?, ?, ?, 0)",
-				id, by.User, s.service.Index("passkey", string(made.Credential)), s.service.SealPasskey(by.User, id, plain), made.signs, t.now)
+	err = s.operate(ctx, by, by.User, "passkey", func(t *act, _ *account) error {
+		var count int
+		if err := t.db.Raw("SELECT count(*) FROM passkeys WHERE user_id = ?", by.User).Scan(&count).Error; err != nil {
 			return err
-		})
+		}
+		if count >= passkeysPerUser {
+			return errTooManyPasskeys
+		}
+		_, err := t.exec("INSERT INTO passkeys (id, user_id, handle, credential, signs, created_ms, used_ms) VALUES (?, ?, ?, ?, ?, ?, 0)",
+			id, by.User, s.service.Index("passkey", string(made.Credential)), s.service.SealPasskey(by.User, id, plain), made.signs, t.now)
+		return err
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
 		return &Error{Kind: Conflict, Msg: "This passkey is in use already."}
@@ -161,16 +159,46 @@ func passkeyName(name string) (string, error) {
 	return line("name", "The name", name, passkeyNameMax)
 }
 
+// RenamePasskey gives one of the doer's passkeys another name. It is Invalid in the field "name" for a
+// name that is none, NotFound when the doer has no such passkey.
+func (s *Store) RenamePasskey(ctx context.Context, by By, id ID, name string) error {
+	_, own, _, err := s.passkeys(ctx, by.User)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(own, func(k passkey) bool { return k.id == id }) {
+		return errNotFound
+	}
+	if name, err = passkeyName(name); err != nil {
+		return err
+	}
+	return s.operate(ctx, by, by.User, "passkey-name", func(t *act, _ *account) error {
+		keys, err := s.readPasskeys(ctx, t.db.Statement.ConnPool, by.User)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(keys, func(k passkey) bool { return k.id == id })
+		if i < 0 {
+			return errNotFound
+		}
+		keys[i].Name = name
+		plain, err := json.Marshal(keys[i].sealedPasskey)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec("UPDATE passkeys SET credential = ? WHERE id = ? AND user_id = ?", s.service.SealPasskey(by.User, id, plain), id, by.User)
+		return err
+	})
+}
+
 // RemovePasskey takes a passkey away from the doer, for good. It is NotFound when there is none of that id.
 func (s *Store) RemovePasskey(ctx context.Context, by By, id ID) error {
-	return s.act(ctx, func(t *act) error {
-		return t.change(by, by.User, "passkey-remove", func(*account) error {
-			rows, err := t.exec("DELETE FROM passkeys WHERE id = ? AND user_id = ?", id, by.User)
-			if err == nil && rows != 1 {
-				return errNotFound
-			}
-			return err
-		})
+	return s.operate(ctx, by, by.User, "passkey-remove", func(t *act, _ *account) error {
+		rows, err := t.exec("DELETE FROM passkeys WHERE id = ? AND user_id = ?", id, by.User)
+		if err == nil && rows != 1 {
+			return errNotFound
+		}
+		return err
 	})
 }
 

@@ -141,7 +141,12 @@ func (a *archive) registered(r Registration) (user User, secret string, codes []
 
 func codeOf(t *testing.T, secret string, steps int) string {
 	t.Helper()
-	code, err := totp.GenerateCode(secret, time.Now().Add(time.Duration(steps)*30*time.Second))
+	return codeAt(t, secret, time.Now().Add(time.Duration(steps)*30*time.Second))
+}
+
+func codeAt(t testing.TB, secret string, at time.Time) string {
+	t.Helper()
+	code, err := totp.GenerateCode(secret, at)
 	if err != nil {
 		t.Fatal(err)
 	}

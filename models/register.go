@@ -54,6 +54,7 @@ type Registration struct {
 	Username, FullName, Email, Password string
 	Token                               string // of the set-up link or an invitation; empty for none
 	Replaces                            ID     // an earlier attempt of the same browser, which is given up
+	Address                             string // where the form came from; empty: nobody counts
 }
 
 // check normalises the form and reports every fault at once.
@@ -95,8 +96,11 @@ func cleanEmail(s string) (string, error) {
 
 // Register begins a registration: the name is reserved for 15 minutes, but nobody is a user
 // until Confirm has seen a code and used the token up. A set-up token makes the new user the
-// administrator; an invitation never does.
+// administrator; an invitation never does. It is Limited where an address has begun too many.
 func (s *Store) Register(ctx context.Context, r Registration) (ID, error) {
+	if err := s.countEach(ctx, s.registrationCounters(r.Address)); err != nil {
+		return ID{}, err
+	}
 	if err := r.check(s.o.AppHost); err != nil {
 		return ID{}, err
 	}
@@ -277,6 +281,7 @@ func (s *Store) Confirm(ctx context.Context, by By, id ID, code string) (User, [
 			return err
 		}
 		user = profile.user(id)
+		user.revision = firstRevision
 		return tx.Delete(&registrationRow{}, "id = ?", id).Error
 	})
 	if err = errors.Join(err, wrong); err != nil {

@@ -37,11 +37,27 @@ func (s *Store) ResetToken(ctx context.Context, by By, user ID) (text string, er
 }
 
 // ResetPassword sets a new password with the token of such a link, ends all sessions of the account,
-// and makes every browser a stranger to it. Whatever is wrong with the token, it is Invalid in the same words.
+// and makes every browser a stranger to it. Whatever is wrong with the token, it is Invalid in the same
+// words, and Limited where an address has tried too many.
 func (s *Store) ResetPassword(ctx context.Context, by By, text, password string) error {
 	if err := s.ledger.wait(ctx); err != nil {
 		return err
 	}
+	counters := s.addressCounters("reset", by.Address)
+	if err := s.begin(ctx, counters); err != nil {
+		return err
+	}
+	defer s.throttle.end(counters)
+	err := s.resetPassword(ctx, by, text, password)
+	if errors.Is(err, errBadReset) {
+		if uncounted := s.countFailure(ctx, counters); uncounted != nil {
+			return uncounted
+		}
+	}
+	return err
+}
+
+func (s *Store) resetPassword(ctx context.Context, by By, text, password string) error {
 	var a account
 	err := s.snapshot(ctx, func(db gorm.ConnPool) (err error) {
 		_, a, err = s.resettable(ctx, db, text)

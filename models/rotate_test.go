@@ -279,7 +279,43 @@ func TestAnExportedKeyOpensTheDatabaseElsewhere(t *testing.T) {
 			t.Errorf("mode %v, %v", info.Mode(), err)
 		}
 		w.whole(t)
-		w.believed(t, w.start(t), w.ada, w.engine, nothing)
+		s := w.start(t)
+		w.believed(t, s, w.ada, w.engine, nothing)
+		name := w.keyFiles(t)[0]
+		if got := events(t, s, "keys.import"); !slices.Equal(got, []string{"keys.import " + name}) {
+			t.Errorf("the audit log says %q of the import", got)
+		}
+		must(t, os.Remove(path)) // beside a server that runs
+		_, err = ImportKey(options(w.dir), text, pass)
+		must(t, err)
+		if got := events(t, s, "keys.import"); len(got) != 2 || got[1] != "keys.import "+name {
+			t.Errorf("the audit log says %q of both imports", got)
+		}
+		must(t, s.Close())
+		s = w.start(t)
+		if got := events(t, s, "keys.import"); len(got) != 2 {
+			t.Errorf("after another start the audit log says %q", got)
+		}
+	}
+}
+
+func TestWhatWaitsForTheAuditLogIsNothingButImportsOfKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	path := filepath.Join(w.dir, untoldName)
+	must(t, os.WriteFile(path, []byte(`{"imported_key":"../../etc"}`+"\n"+`{"imported_key":"<script>"}`+"\nrubbish\n"+strings.Repeat(`{"imported_key":"0badc0de"}`+"\n", 1000)), 0o600))
+	s := w.start(t)
+	got := events(t, s, "keys.import")
+	if len(got) == 0 || len(got) > untoldMost || got[0] != "keys.import 0badc0de" {
+		t.Errorf("%d events, %q", len(got), got)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file stays: %v", err)
+	}
+	for _, bad := range []string{"keys.import", "keys.import ../../etc", "keys.export 0badc0de"} {
+		if err := s.told(ctx, bad); err == nil {
+			t.Errorf("%q is written down", bad)
+		}
 	}
 }
 

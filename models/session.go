@@ -102,7 +102,7 @@ type sessionData struct {
 	Values   map[string]any
 }
 
-// FindCtx returns the data of a session that is neither revoked nor over.
+// FindCtx returns the data of a session that is neither revoked nor over. It is Busy as long as that is not known after a start.
 func (t Sessions) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
 	hash := t.s.service.SessionHash(token)
 	row, err := t.s.session(ctx, hash)
@@ -188,13 +188,63 @@ func (s *Store) TouchSession(ctx context.Context, hash [32]byte) error {
 	return s.write.WithContext(ctx).Model(&sessionRow{}).Where("token_hash = ? AND revoked_ms IS NULL", hash[:]).Update("seen_ms", s.now()).Error
 }
 
-// RetireSession ends the doer's session because it is getting a new token. Its streams are left
-// to the caller, who releases them once the browser has the new one.
-func (s *Store) RetireSession(ctx context.Context, by By) error {
-	return s.act(ctx, func(t *act) error {
-		_, err := t.bury(by, "renewed", "token_hash = ?", by.Session[:])
+// RetireSession ends the doer's session because it is getting a new token, and returns the doer as
+// of then, for Settle. Its streams are left to the caller, who releases them once the browser has the
+// new one. SignedOut when the session has ended meanwhile: it has no heir.
+func (s *Store) RetireSession(ctx context.Context, by By) (now User, err error) {
+	err = s.act(ctx, func(t *act) error {
+		if err := t.alive(by); err != nil {
+			return err
+		}
+		a, err := s.readAccount(ctx, t.db.Statement.ConnPool, by.User, errSignedOut)
+		if err != nil {
+			return err
+		}
+		now = a.profile.user(by.User)
+		now.revision = a.row.Revision
+		_, err = t.bury(by, "renewed", "token_hash = ?", by.Session[:])
 		return err
 	})
+	return now, err
+}
+
+// Settle confirms a session that was stored a moment ago. If the account has changed since the doer
+// was found to be this user, by a new password for instance, or if the session has been ended, it is
+// ended for good, and the error is that of a login that failed: what ends all sessions also ends
+// those that are on their way.
+func (s *Store) Settle(ctx context.Context, by By, user User) error {
+	return s.settling(ctx, by, user, func(*act) error { return nil })
+}
+
+func (s *Store) settling(ctx context.Context, by By, user User, f func(*act) error) error {
+	err := s.act(ctx, func(t *act) error {
+		if err := t.unmoved(user.ID, user.revision); err != nil {
+			return err
+		}
+		if err := t.alive(by); err != nil {
+			return err
+		}
+		return f(t)
+	})
+	if !errors.Is(err, errMoved) && KindOf(err) != SignedOut {
+		return err
+	}
+	err = s.act(ctx, func(t *act) error { return t.revoke(by, "the account was changed", "token_hash = ?", by.Session[:]) })
+	return errors.Join(err, errSignIn)
+}
+
+// alive checks that the doer's session has not ended meanwhile: SignedOut. Who has none types commands.
+func (t *act) alive(by By) error {
+	if by.Session == [32]byte{} {
+		return nil
+	}
+	var auth number
+	err := noRow(t.db.Statement.ConnPool.QueryRowContext(t.ctx, "SELECT auth_ms FROM sessions WHERE token_hash = ? AND user_id = ? AND revoked_ms IS NULL", by.Session[:], by.User).
+		Scan(&auth), errSignedOut)
+	if err == nil && t.s.ledger.ended(by.Session[:], int64(auth)) {
+		err = errSignedOut
+	}
+	return err
 }
 
 // revoke turns sessions into tombstones, and ends their streams when that is durable.
@@ -223,7 +273,11 @@ func (t *act) bury(by By, why, where string, args ...any) ([]sessionRow, error) 
 		if who.User.Zero() {
 			who.User = row.UserID
 		}
-		if err := t.audit(who.audit(eventSessionEnd, handleOf(row.TokenHash), why)); err != nil {
+		object := handleOf(row.TokenHash)
+		if who.User != row.UserID {
+			object += " " + row.UserID.String()
+		}
+		if err := t.audit(who.audit(eventSessionEnd, object, why)); err != nil {
 			return nil, err
 		}
 	}
@@ -233,13 +287,16 @@ func (t *act) bury(by By, why, where string, args ...any) ([]sessionRow, error) 
 func (s *Store) session(ctx context.Context, hash [32]byte) (sessionRow, error) {
 	row, err := recall(ctx, s, s.shelves.sessions, hash, func() (row sessionRow, err error) {
 		row.TokenHash = hash[:]
+		if err := s.ledger.wait(ctx); err != nil {
+			return row, err
+		}
 		err = s.reading(ctx, func(h *handle) error {
 			return noRow(h.QueryRowContext(ctx, "SELECT user_id, data, auth_ms, seen_ms, news FROM sessions WHERE token_hash = ? AND revoked_ms IS NULL", hash[:]).
 				Scan(&row.UserID, &row.Data, &row.AuthMS, &row.SeenMS, &row.News), errSignedOut)
 		})
 		return row, err
 	})
-	if err == nil && (s.now() >= s.sessionEnd(row).UnixMilli() || s.ledger.ended(hash[:])) {
+	if err == nil && (s.now() >= s.sessionEnd(row).UnixMilli() || s.ledger.ended(hash[:], row.AuthMS)) {
 		return row, errSignedOut
 	}
 	return row, err

@@ -73,7 +73,7 @@ func (s *Store) sessionsOf(ctx context.Context, user ID) (list []sessionRow, err
 				return err
 			}
 			row.TokenHash, row.Data = name, data
-			if len(name) == len(hash{}) && s.now() < s.sessionEnd(row).UnixMilli() && !s.ledger.ended(name) {
+			if len(name) == len(hash{}) && s.now() < s.sessionEnd(row).UnixMilli() && !s.ledger.ended(name, row.AuthMS) {
 				list = append(list, row)
 			}
 		}

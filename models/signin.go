@@ -26,7 +26,8 @@ type SignIn struct {
 // Arrival is a sign-in that succeeded, and what its person should know about those that did not.
 type Arrival struct {
 	User     User
-	Recovery bool // with a recovery code: good for a new enrolment only
+	Recovery bool   // with a recovery code: good for a new enrolment only
+	Factor   Factor // what stood beside the password
 
 	Failures int       // since the last success
 	Guessed  int       // of them with the right password
@@ -44,9 +45,12 @@ var (
 // wrong, the answer is the same, after the same work. The second factor is a current code of the
 // authenticator, a passkey's signature, or a recovery code, which is used up and reported, because
 // it is good for a new enrolment only. Where too many have failed it is Limited, and nothing is checked; Busy when too
-// many are at it.
+// many are at it, and while the audit log is being read after a start.
 func (s *Store) Authenticate(ctx context.Context, by By, in SignIn) (Arrival, error) {
 	in.Username = strings.ToLower(strings.TrimSpace(in.Username))
+	if err := s.ledger.wait(ctx); err != nil {
+		return Arrival{}, err
+	}
 	y, err := s.admit(ctx, by, in)
 	if err != nil {
 		return Arrival{}, err
@@ -124,7 +128,7 @@ func (s *Store) judge(ctx context.Context, y attempt, in SignIn) (Arrival, error
 	ctx = context.WithoutCancel(ctx) // from here on it counts, even when the person goes away
 	second := s.secondFactor(y.by, in, c)
 	right = right && c.known
-	if !right || c.account.disabled() || second == nil || y.locked && !second.recovery {
+	if !right || c.account.disabled() || second == nil || y.locked && second.Factor != ByRecovery {
 		return Arrival{}, s.refuse(ctx, y, right && second == nil)
 	}
 	arrival, err := s.enter(ctx, y, c, second)
@@ -134,7 +138,8 @@ func (s *Store) judge(ctx context.Context, y attempt, in SignIn) (Arrival, error
 	if err != nil {
 		return Arrival{}, err
 	}
-	if err := s.rehash(ctx, y.by, c.row, in.Password); err != nil {
+	arrival.User.revision, err = s.rehash(ctx, y.by, c.row, arrival.User.revision, in.Password)
+	if err != nil && !errors.Is(err, errMoved) {
 		s.o.Log.Error("a password could not be hashed with today's parameters", "error", err)
 	}
 	return arrival, nil
@@ -193,9 +198,19 @@ func (s *Store) spareCode(ctx context.Context, db gorm.ConnPool, user ID, code s
 	return found, err
 }
 
+// Factor names what stands beside the password at a login. The audit log says it.
+type Factor string
+
+// The second factors.
+const (
+	ByCode     Factor = "code"
+	ByPasskey  Factor = "passkey"
+	ByRecovery Factor = "recovery code" // good for a new enrolment only
+)
+
 // factor is a second factor that fits.
 type factor struct {
-	recovery bool // good for a new enrolment only
+	Factor
 
 	// use uses it up, in the transaction that lets the person in: errSignIn when another sign-in
 	// has done so. Of two with the same code, exactly one gets through.
@@ -215,11 +230,11 @@ func (s *Store) secondFactor(by By, in SignIn, c claim) *factor {
 	case !c.known || err != nil:
 		return nil
 	case fits:
-		return &factor{use: func(t *act, _ By) error { return t.acceptStep(c.row.ID, step) }}
+		return &factor{ByCode, func(t *act, _ By) error { return t.acceptStep(c.row.ID, step) }}
 	case key != nil:
-		return &factor{use: func(t *act, _ By) error { return t.acceptSignature(c.row.ID, key) }}
+		return &factor{ByPasskey, func(t *act, _ By) error { return t.acceptSignature(c.row.ID, key) }}
 	case c.spare != nil && c.account.codesStand:
-		return &factor{recovery: true, use: func(t *act, by By) error { return t.spendCode(by, c.row.ID, c.spare) }}
+		return &factor{ByRecovery, func(t *act, by By) error { return t.spendCode(by, c.row.ID, c.spare) }}
 	}
 	return nil
 }
@@ -247,20 +262,19 @@ func (t *act) spendCode(by By, user ID, hash []byte) error {
 // enter lets a person in. The second factor is used up, and what has failed before is forgotten.
 func (s *Store) enter(ctx context.Context, y attempt, c claim, second *factor) (Arrival, error) {
 	user := c.row.ID
-	arrival := Arrival{User: c.account.profile.user(user), Recovery: second.recovery, LastFrom: c.lastFrom}
+	arrival := Arrival{User: c.account.profile.user(user), Recovery: second.Factor == ByRecovery, Factor: second.Factor, LastFrom: c.lastFrom}
 	if c.last > 0 {
 		arrival.Last = time.UnixMilli(int64(c.last))
 	}
 	err := s.act(ctx, func(t *act) error {
 		db := t.db.Statement.ConnPool
-		var revision uint32
-		if err := db.QueryRowContext(ctx, "SELECT revision FROM users WHERE id = ?", user).Scan(&revision); err != nil {
+		if err := t.unmoved(user, c.row.Revision); err != nil {
 			return err
 		}
-		if revision != c.row.Revision {
-			return errMoved
-		}
 		if err := second.use(t, y.by); err != nil {
+			return err
+		}
+		if err := db.QueryRowContext(ctx, "SELECT revision FROM users WHERE id = ?", user).Scan(&arrival.User.revision); err != nil {
 			return err
 		}
 		var failures, guessed, since number

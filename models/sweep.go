@@ -61,7 +61,7 @@ func (s *Store) sweepSessions(ctx context.Context, open []feed.Listener) error {
 			return err
 		}
 		for _, row := range rows {
-			alive[[32]byte(row.TokenHash)] = s.now() < s.sessionEnd(row).UnixMilli() && !s.ledger.ended(row.TokenHash)
+			alive[[32]byte(row.TokenHash)] = s.now() < s.sessionEnd(row).UnixMilli() && !s.ledger.ended(row.TokenHash, row.AuthMS)
 		}
 	}
 	for session, lives := range alive {

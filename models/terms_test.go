@@ -407,13 +407,13 @@ func TestAnOldCodeLeadsNowhereEvenBeforeTheLogWasWalked(t *testing.T) {
 	walked(t, m.Store)
 	now := m.codeOf(m.room)
 	m.putBack(old)
-	m.unread()
+	m.unwalked()
 	m.refused("the old code", zoe, code)
 	m.refused("the code that it stands in for", zoe, now)
 }
 
-// unread makes the store as it is just after a start: nothing of any log was read.
-func (a *archive) unread() {
+// unwalked makes the store as it is just after a start: nothing of any room's log was read.
+func (a *archive) unwalked() {
 	a.proofs.mu.Lock()
 	defer a.proofs.mu.Unlock()
 	clear(a.proofs.rooms)

@@ -19,6 +19,7 @@ import (
 //     a wait that doubles, and after a hundred neither password nor code opens the account any
 //     more, unless somebody unlocks it. Names that belong to nobody are treated alike.
 //   - failures of one address in the last quarter of an hour, over all names.
+//   - registrations and wrong links for a new password of one address, in a window as well.
 //   - failures in a row of a browser that its owner has signed in from before: for the first ten
 //     of them neither of the above applies, so that strangers lock nobody out.
 //
@@ -31,10 +32,11 @@ const (
 	longestWait  = 15 * time.Minute
 	locksAccount = 100
 	deviceTries  = 10
-	attemptsKept = 10_000    // rows that belong to nobody's account
-	perAddress   = 30        // in a window; an IPv4 address, or the /64 of an IPv6 one: what a household gets
-	perNetwork   = 100       // the /48 of an IPv6 address: what a company gets
-	attemptsIdle = time.Hour // after which a row that says nothing any more is deleted
+	attemptsKept = 10_000                                    // rows that belong to nobody's account
+	perAddress   = 30                                        // in a window; an IPv4 address, or the /64 of an IPv6 one: what a household gets
+	perNetwork   = 100                                       // the /48 of an IPv6 address: what a company gets
+	perHour      = 60                                        // registrations begun by an address in an hour: a class behind one address
+	attemptsIdle = windowSlots * hourSlot * time.Millisecond // after which a row that says nothing any more is deleted
 )
 
 // waitAfter is how long an account has to wait after so many failures in a row.
@@ -75,6 +77,7 @@ type counter struct {
 
 	waits bool // failures in a row, each followed by a longer wait
 	most  int  // failures in a window; 0: no window
+	hour  bool // the window is an hour, not a quarter of one
 }
 
 // attempts is what such a row says.
@@ -101,7 +104,7 @@ func (c counter) row(ctx context.Context, db gorm.ConnPool) (attempts, error) {
 // wait is how long nobody may try, when so many tries are under way that may still fail.
 func (c counter) wait(a attempts, trying int, now int64) time.Duration {
 	if c.most > 0 {
-		return a.recent.wait(c.most, trying, now)
+		return a.recent.wait(c.most, trying, now, c.slot())
 	}
 	if !c.waits {
 		return 0
@@ -160,7 +163,7 @@ func (t *act) count(c counter, guessed bool) (attempts, error) {
 		return a, err
 	}
 	if c.most > 0 {
-		a.recent.add(t.now)
+		a.recent.add(t.now, c.slot())
 	} else {
 		if a.failures == 0 {
 			a.since = t.now
@@ -241,17 +244,59 @@ func (s *Store) addressCounters(purpose, address string) []counter {
 	return []counter{of(household.String(), perAddress), of(company.String(), perNetwork)}
 }
 
-// window counts what happened in the last quarter of an hour, by minutes. It never forgets sooner,
-// and at most a minute later.
+// countEach counts something that is no failure in itself, but may not be done without end. It is
+// Limited, and nothing is written, where it was done too often.
+func (s *Store) countEach(ctx context.Context, counters []counter) error {
+	if len(counters) == 0 {
+		return nil
+	}
+	if err := s.begin(ctx, counters); err != nil {
+		return err
+	}
+	defer s.throttle.end(counters)
+	return s.countFailure(ctx, counters)
+}
+
+// countFailure adds one to counters whose try was begun.
+func (s *Store) countFailure(ctx context.Context, counters []counter) error {
+	return s.act(context.WithoutCancel(ctx), func(t *act) error {
+		for _, c := range counters {
+			if _, err := t.count(c, false); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// registrationCounters count the registrations that an address begins.
+func (s *Store) registrationCounters(address string) []counter {
+	counters := s.addressCounters("register", address)
+	for i := range counters {
+		counters[i].hour, counters[i].most = true, perHour*s.o.LimitScale
+	}
+	return counters[:min(len(counters), 1)] // a network has many houses
+}
+
+// window counts what happened in the last quarter of an hour, or in the last hour, by slots of a
+// fifteenth of that. It never forgets sooner, and at most a slot later.
 type window struct {
-	Minute int64 // the latest that was counted in, since 1970
-	Counts [windowMinutes]uint32
+	Slot   int64 // the latest that was counted in, since 1970
+	Counts [windowSlots]uint32
 }
 
 const (
-	windowMinutes = 16 // a quarter of an hour, and the minute that is under way
-	minute        = 60_000
+	windowSlots = 16     // fifteen, and the one that is under way
+	quarterSlot = 60_000 // milliseconds
+	hourSlot    = 4 * quarterSlot
 )
+
+func (c counter) slot() int64 {
+	if c.hour {
+		return hourSlot
+	}
+	return quarterSlot
+}
 
 func readWindow(b []byte) (w window) {
 	if _, err := binary.Decode(b, binary.BigEndian, &w); err != nil {
@@ -266,26 +311,26 @@ func (w *window) encoded() []byte {
 }
 
 // turn drops what lies too far back. A clock that was put back by more than a window starts anew.
-func (w *window) turn(now int64) {
-	today := now / minute
-	if today-w.Minute >= windowMinutes || w.Minute-today >= windowMinutes {
-		*w = window{Minute: today}
+func (w *window) turn(now, slot int64) {
+	today := now / slot
+	if today-w.Slot >= windowSlots || w.Slot-today >= windowSlots {
+		*w = window{Slot: today}
 	}
-	for w.Minute < today {
-		w.Minute++
-		w.Counts[w.Minute%windowMinutes] = 0
+	for w.Slot < today {
+		w.Slot++
+		w.Counts[w.Slot%windowSlots] = 0
 	}
 }
 
-func (w *window) add(now int64) {
-	w.turn(now)
-	w.Counts[w.Minute%windowMinutes]++
+func (w *window) add(now, slot int64) {
+	w.turn(now, slot)
+	w.Counts[w.Slot%windowSlots]++
 }
 
 // wait is how long it takes until fewer than most are left; with others under way that may be
 // counted yet, at least a moment when they would be too many.
-func (w window) wait(most, trying int, now int64) time.Duration {
-	w.turn(now)
+func (w window) wait(most, trying int, now, slot int64) time.Duration {
+	w.turn(now, slot)
 	sum := 0
 	for _, n := range w.Counts {
 		sum += int(n)
@@ -294,10 +339,10 @@ func (w window) wait(most, trying int, now int64) time.Duration {
 		return 0
 	}
 	end := now
-	for back := int64(windowMinutes - 1); back >= 0 && sum >= most; back-- {
-		of := w.Minute - back
-		sum -= int(w.Counts[of%windowMinutes])
-		end = (of + windowMinutes) * minute
+	for back := int64(windowSlots - 1); back >= 0 && sum >= most; back-- {
+		of := w.Slot - back
+		sum -= int(w.Counts[of%windowSlots])
+		end = (of + windowSlots) * slot
 	}
 	return max(time.Duration(end-now)*time.Millisecond, 2*time.Second)
 }

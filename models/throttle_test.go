@@ -45,11 +45,11 @@ func TestAWindowNeverHoldsMoreThanItsLimit(t *testing.T) {
 	var counted []int64
 	refusedAt := int64(0)
 	for now := int64(1_800_000_000_000); now < 1_800_000_000_000+6*3600*1000; now += random.Int64N(40_000) {
-		if wait := w.wait(most, 0, now); wait > 0 {
+		if wait := w.wait(most, 0, now, quarterSlot); wait > 0 {
 			if wait > 16*time.Minute {
 				t.Fatalf("the wait is %v", wait)
 			}
-			if refusedAt == 0 && w.wait(most, 0, now+wait.Milliseconds()) > 0 {
+			if refusedAt == 0 && w.wait(most, 0, now+wait.Milliseconds(), quarterSlot) > 0 {
 				t.Fatalf("after the wait of %v it goes on", wait)
 			}
 			refusedAt = now
@@ -57,7 +57,7 @@ func TestAWindowNeverHoldsMoreThanItsLimit(t *testing.T) {
 			continue
 		}
 		refusedAt = 0
-		w.add(now)
+		w.add(now, quarterSlot)
 		counted = append(counted, now)
 		if len(counted) > most && now-counted[len(counted)-1-most] < quarter {
 			t.Fatalf("%d in %v", most+1, time.Duration(now-counted[len(counted)-1-most])*time.Millisecond)
@@ -66,7 +66,7 @@ func TestAWindowNeverHoldsMoreThanItsLimit(t *testing.T) {
 	if len(counted) < 6*4*most*3/4 {
 		t.Errorf("only %d are let through in six hours", len(counted))
 	}
-	if wait := w.wait(most, 0, counted[0]-365*24*3600*1000); wait != 0 {
+	if wait := w.wait(most, 0, counted[0]-365*24*3600*1000, quarterSlot); wait != 0 {
 		t.Errorf("a clock that was put back by a year waits %v", wait)
 	}
 }
@@ -138,7 +138,11 @@ func TestOnlyTheAccountsOwnDeviceCountsAndTheOperatorEndsThem(t *testing.T) { //
 	ada, secret, _ := a.registered(Registration{Username: "ada", FullName: "Ada Lovelace", Email: "ada@example.org", Password: goodPassword})
 	arrive := func(user ID, cookie string) string {
 		a.ahead.Add(int64(time.Second))
-		got, err := a.Arrive(t.Context(), By{User: user, Address: "192.0.2.1"}, "", cookie)
+		who, err := a.User(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := a.Arrive(t.Context(), By{User: user, Address: "192.0.2.1"}, who, ByCode, "", cookie)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sort"
 	"strings"
@@ -13,7 +14,7 @@ import (
 // AuditFilter says which events are wanted. The zero one wants all.
 type AuditFilter struct {
 	Events   []string // names, and beginnings of names that end in "."
-	Person   ID       // who did it, or whose account it was done to
+	Person   ID       // who did it, or to whom it was done: to the account, a session or in a room
 	From, To time.Time
 }
 
@@ -132,7 +133,7 @@ func (a Audit) about() ID {
 	at := 0
 	switch kind {
 	case "account", "attempts", "passkey":
-	case "room":
+	case "room", "session":
 		at = 1
 	default:
 		return ID{}
@@ -180,27 +181,20 @@ func (s *Store) auditNumbers(ctx context.Context, db gorm.ConnPool, f AuditFilte
 		return nil, err
 	}
 	var found []uint64
-	for _, event := range events {
-		var more []uint64
-		if f.Person.Zero() {
-			more, err = column[uint64](ctx, db, "SELECT n FROM audit_log INDEXED BY audit_log_event WHERE event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?", event, from, to, most)
-		} else {
-			more, err = column[uint64](ctx, db, "SELECT n FROM audit_log INDEXED BY audit_log_actor WHERE actor = ? AND event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?", f.Person, event, from, to, most)
-		}
-		if err != nil {
-			return nil, err
-		}
+	add := func(query string, args ...any) error {
+		more, err := column[uint64](ctx, db, query, append(args, from, to, most)...)
 		found = append(found, more...)
+		return err
 	}
-	if !f.Person.Zero() {
-		about, err := auditAbout(ctx, db, f.Person, from, to)
+	for _, event := range events {
+		if f.Person.Zero() {
+			err = add(auditByEvent, event)
+		} else {
+			name := f.Person.String()
+			err = errors.Join(add(auditByActor, f.Person, event), add(auditByFirst, name, event), add(auditBySecond, name, event))
+		}
 		if err != nil {
 			return nil, err
-		}
-		for _, a := range about {
-			if slices.Contains(events, a.event) {
-				found = append(found, a.n)
-			}
 		}
 	}
 	slices.Sort(found)
@@ -208,6 +202,15 @@ func (s *Store) auditNumbers(ctx context.Context, db gorm.ConnPool, f AuditFilte
 	slices.Reverse(found)
 	return found[:min(len(found), most)], nil
 }
+
+const (
+	auditByEvent = "SELECT n FROM audit_log INDEXED BY audit_log_event WHERE event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?"
+	auditByActor = "SELECT n FROM audit_log INDEXED BY audit_log_actor WHERE actor = ? AND event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?"
+	// The object of what is done to an account begins with the person; of what is done to a session or in
+	// a room the person is the second word.
+	auditByFirst  = "SELECT n FROM audit_log INDEXED BY audit_log_first WHERE length(object) >= 32 AND substr(object, 1, 32) = ? AND event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?"
+	auditBySecond = "SELECT n FROM audit_log INDEXED BY audit_log_second WHERE length(object) >= 65 AND substr(object, 34, 32) = ? AND event = ? AND n > ? AND n < ? ORDER BY n DESC LIMIT ?"
+)
 
 // auditSince returns the number of the first entry that is not older than a moment, by bisection:
 // numbers and times grow together.
@@ -246,29 +249,6 @@ func auditEvents(ctx context.Context, db gorm.ConnPool, wanted []string) (events
 		}
 	}
 	return events, nil
-}
-
-type aboutEvent struct {
-	n     uint64
-	event string
-}
-
-// auditAbout finds what was done to a person's account. The object of such an event begins with the id.
-func auditAbout(ctx context.Context, db gorm.ConnPool, person ID, above, below int64) (found []aboutEvent, err error) {
-	rows, err := db.QueryContext(ctx, "SELECT n, CAST(event AS TEXT) FROM audit_log INDEXED BY audit_log_object WHERE object >= ? AND object < ? AND n > ? AND n < ?", person.String(), person.String()+"~", above, below)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var n number
-		var event string
-		if err := rows.Scan(&n, &event); err != nil {
-			return nil, err
-		}
-		found = append(found, aboutEvent{uint64(n), event})
-	}
-	return found, rows.Err()
 }
 
 // PersonNamed finds somebody by user name, or by the id that an event shows. It is Invalid, in the field "person", for nobody.

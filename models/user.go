@@ -32,6 +32,8 @@ type User struct {
 
 	LoginAt   time.Time // the latest sign-in; zero when there was none
 	LoginFrom string    // its address
+
+	revision uint32 // of the account, when this was read
 }
 
 // sealedProfile is what stands in a profile's envelope (kind 09).
@@ -67,8 +69,8 @@ func (userRow) TableName() string { return "users" }
 // that a stolen session must not do. The code is used up; a recovery code is none here.
 func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string, passkey Answer) error {
 	user := by.User
-	var row userRow
-	if err := s.read.WithContext(ctx).Take(&row, "id = ? AND disabled_ms IS NULL", user).Error; err != nil {
+	row, whole, err := s.ownRow(ctx, user)
+	if err != nil {
 		return err
 	}
 	guard := s.sudoCounter(user)
@@ -76,7 +78,7 @@ func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string
 		return err
 	}
 	defer s.throttle.end(guard)
-	right, err := s.passwordFits(ctx, row, true, password)
+	right, err := s.passwordFits(ctx, row, whole, password)
 	if err != nil {
 		return busy(err)
 	}
@@ -95,6 +97,9 @@ func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string
 		return errReauthenticate
 	}
 	err = s.act(context.WithoutCancel(ctx), func(t *act) error {
+		if err := t.unmoved(user, row.Revision); err != nil {
+			return err // the password may be another one since it was compared
+		}
 		if fits {
 			return t.acceptStep(user, step)
 		}
@@ -109,45 +114,71 @@ func (s *Store) Reauthenticate(ctx context.Context, by By, password, code string
 
 var errReauthenticate = &Error{Kind: Invalid, Msg: "Password and code or passkey do not fit together. Check both; each code works once, so wait for the next one."}
 
-func (s *Store) rehash(ctx context.Context, by By, row userRow, password string) error {
+// ownRow reads the row of somebody who is signed in, and whether it is what was written. SignedOut
+// for somebody who is gone or disabled.
+func (s *Store) ownRow(ctx context.Context, user ID) (row userRow, whole bool, err error) {
+	var a account
+	err = s.snapshot(ctx, func(db gorm.ConnPool) (err error) {
+		if a, err = s.readAccount(ctx, db, user, errSignedOut); err == nil && a.disabled() {
+			err = errSignedOut
+		}
+		return err
+	})
+	if errors.Is(err, cipher.ErrAuth) {
+		s.alarmOn(faultProfile, user.String())
+		return a.row, false, nil
+	}
+	return a.row, err == nil, err
+}
+
+// rehash stores a password that was right under today's parameters, unless the account has changed
+// since it was compared (errMoved). It returns the account's revision.
+func (s *Store) rehash(ctx context.Context, by By, row userRow, revision uint32, password string) (uint32, error) {
 	phc, err := s.service.OpenPassword(row.ID, row.Password)
 	if err != nil || !s.hasher.stale(string(phc)) {
-		return err
+		return revision, err
 	}
 	fresh, err := s.hasher.hash(ctx, normalPassword(password))
 	if err != nil {
-		return err
+		return revision, err
 	}
-	return s.act(ctx, func(t *act) error {
+	err = s.act(ctx, func(t *act) error {
 		return t.change(by, row.ID, "rehash", func(a *account) error {
-			if bytes.Equal(a.row.Password, row.Password) { // else it was changed meanwhile
-				a.row.Password = s.service.SealPassword(row.ID, []byte(fresh))
+			if a.row.Revision != revision {
+				return errMoved
 			}
+			a.row.Password = s.service.SealPassword(row.ID, []byte(fresh))
 			return nil
 		})
 	})
+	if err == nil {
+		revision++
+	}
+	return revision, err
 }
 
 // Enrol gives the doer a new TOTP secret (base 32) once a code of it has been seen, ends all
-// other sessions and returns how many recovery codes are left.
-func (s *Store) Enrol(ctx context.Context, by By, secret, code string) (left int, err error) {
+// other sessions and returns the doer as of then, and how many recovery codes are left.
+func (s *Store) Enrol(ctx context.Context, by By, secret, code string) (now User, left int, err error) {
 	user := by.User
 	raw, err := otpText.DecodeString(secret)
 	if err != nil {
-		return 0, err
+		return now, 0, err
 	}
 	step, ok := matchStep(raw, spaceless(code), s.o.Now(), 0)
 	if !ok {
-		return 0, errWrongCode
+		return now, 0, errWrongCode
 	}
 	err = s.operate(ctx, by, user, "totp", func(t *act, a *account) error {
 		a.row.TOTP, a.row.TOTPLastStep = s.service.SealTOTP(user, raw), step
+		now = a.profile.user(user)
+		now.revision = a.row.Revision + 1
 		if err := t.revokeOthers(by, "a new second factor"); err != nil {
 			return err
 		}
 		return t.db.Raw("SELECT count(*) FROM recovery_codes WHERE user_id = ?", user).Scan(&left).Error
 	})
-	return left, err
+	return now, left, err
 }
 
 // User returns a user who may use the server. It is SignedOut for one who is gone or disabled,
@@ -161,6 +192,9 @@ func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
 	var sealed blob
 	var revision, showsTyping, loginMS number
 	var loginFrom string
+	if err := s.ledger.wait(ctx); err != nil {
+		return User{}, err
+	}
 	err := s.snapshot(ctx, func(db gorm.ConnPool) error {
 		err := noRow(db.QueryRowContext(ctx, "SELECT profile, revision, shows_typing, login_ms, CAST(login_address AS TEXT) FROM users WHERE id = ? AND disabled_ms IS NULL", id).
 			Scan(&sealed, &revision, &showsTyping, &loginMS, &loginFrom), errSignedOut)
@@ -179,6 +213,7 @@ func (s *Store) readUser(ctx context.Context, id ID) (User, error) {
 		return User{}, err
 	}
 	user := profile.user(id)
+	user.revision = uint32(revision)
 	user.ShowsTyping, user.LoginFrom = showsTyping != 0, loginFrom
 	if loginMS > 0 {
 		user.LoginAt = time.UnixMilli(int64(loginMS))

@@ -20,7 +20,7 @@ const (
 
 // userCommand carries out one of them, once it is known which accounts are the latest.
 func (s *Store) userCommand(ctx context.Context, command, name string) (string, error) {
-	if err := s.ledger.wait(ctx); err != nil {
+	if err := s.ledger.read(ctx); err != nil {
 		return "", err
 	}
 	accounts, err := s.Accounts(ctx)

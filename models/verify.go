@@ -142,7 +142,7 @@ func (s *Store) verifySessions(ctx context.Context, r *Report) error {
 		}
 		if len(name) != len(hash{}) {
 			r.Findings = append(r.Findings, Finding{What: "a session was changed"})
-		} else if s.ledger.ended(name) {
+		} else if s.ledger.ended(name, int64(auth)) {
 			r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("a session of user %s that was ended has been put back", user)})
 		} else if _, err := s.service.OpenSession([32]byte(name), user, int64(auth), data); err != nil {
 			r.Findings = append(r.Findings, Finding{What: fmt.Sprintf("a session of user %s was changed", user)})

@@ -314,6 +314,7 @@ type Passkey struct {
 	ID, Name      string
 	Site          string // the name under which alone it works
 	Created, Used time.Time
+	Rename        Field // the form that gives it another name
 }
 
 // Reset sets a new password with the code of a link.
