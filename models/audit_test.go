@@ -252,6 +252,7 @@ func TestNobodyLetsHimselfInThroughTheDatabase(t *testing.T) {
 		// An invitation that takes the place of a set-up link makes no administrator, nor anybody else.
 		_, err = s.SetupToken(ctx)
 		must(t, err)
+		must(t, s.Promote(ctx, By{}, w.ada))
 		invitation, err := s.Invite(ctx, By{User: w.ada}, 5, time.Hour)
 		must(t, err)
 		id, err := s.Register(ctx, Registration{Username: "mallory", FullName: "Mallory", Email: "m@example.org", Password: passphrase, Token: invitation})
