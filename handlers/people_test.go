@@ -298,7 +298,7 @@ func TestPeopleAreFoundByTheirNames(t *testing.T) {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
 	}
-	ada.get("/admin/people?q=nobody").contains("Nobody here is called like that")
+	ada.get("/admin/people?q=nobody").contains("Nobody here has that name")
 	list, page := ada.get("/admin/people"), ada.get(o.visitorNamed("grace").page("")).want(200)
 	if strings.Contains(list.body, "@example.org") || !strings.Contains(page.body, "grace@example.org") {
 		t.Error("the address stands in the list, or not on the person's page")
