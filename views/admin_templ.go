@@ -451,7 +451,7 @@ func RoomTablePage(s Shell, t RoomTable) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = admin(s.titled(roomTableTitle), "/admin/rooms").Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = admin(s.titled(roomTableTitle), "/admin/rooms", wide).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -754,7 +754,7 @@ func AttemptsPage(s Shell, a Attempts) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = admin(s.titled(attemptsHeading), "/admin/attempts").Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = admin(s.titled(attemptsHeading), "/admin/attempts", wide).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -391,7 +391,7 @@ func InvitationsPage(s Shell, i Invitations) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = admin(s.titled(invitationsHeading), "/admin/invitations").Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = admin(s.titled(invitationsHeading), "/admin/invitations", wide).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -393,7 +393,7 @@ func OverviewPage(s Shell, o Overview) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = admin(s.titled(overviewHeading), "/admin").Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = admin(s.titled(overviewHeading), "/admin", narrow).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -549,7 +549,7 @@ func PeoplePage(s Shell, p People) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = admin(s.titled(peopleHeading), "/admin/people").Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = admin(s.titled(peopleHeading), "/admin/people", wide).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -948,7 +948,7 @@ func PersonPage(s Shell, a Account) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = admin(s.titled(a.Person.FullName), "/admin/people").Render(templ.WithChildren(ctx, templ_7745c5c3_Var30), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = admin(s.titled(a.Person.FullName), "/admin/people", narrow).Render(templ.WithChildren(ctx, templ_7745c5c3_Var30), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
