@@ -242,7 +242,7 @@ func TestBrowserPermissionIsAskedForOnlyWhenNotificationsAreSwitchedOn(t *testin
 	b.has("room", false)
 
 	// In earnest: neither the content policy nor the permissions policy is in the way.
-	real := ada.browserOf()
+	real := ada.browserIn(whole)
 	real.do("allow notifications", command(browser.SetPermission, browser.SetPermissionParams{
 		Permission: &browser.PermissionDescriptor{Name: "notifications"}, Setting: browser.PermissionSettingGranted, Origin: o.server.URL,
 		BrowserContextID: chromedp.FromContext(real.ctx).BrowserContextID,

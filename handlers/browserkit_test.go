@@ -34,13 +34,21 @@ import (
 // patience is for what takes no time; a loaded machine needs it all the same.
 const patience = 15 * time.Second
 
-// chromium is the one browser process.
-var chromium struct {
+// chromium is a browser process, started when the first test asks for it.
+type chromium struct {
+	names []string // of the program, the best first
 	once  sync.Once
 	ctx   context.Context
 	close func()
 	err   error
 }
+
+// The engine without a desktop's windows does the same with half the work; what is about such a window
+// (whether it may show notifications) needs the whole browser.
+var (
+	whole = &chromium{names: []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"}}
+	lean  = &chromium{names: append([]string{"chromium-headless-shell", "chrome-headless-shell"}, whole.names...)}
+)
 
 func TestMain(m *testing.M) {
 	if plan := os.Getenv(servedPlan); plan != "" {
@@ -48,15 +56,17 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
-	if chromium.close != nil {
-		chromium.close()
+	for _, c := range []*chromium{lean, whole} {
+		if c.close != nil {
+			c.close()
+		}
 	}
 	os.Exit(code)
 }
 
-// chromiumPath finds a browser, or returns "".
-func chromiumPath() string {
-	names := []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"}
+// path finds the program, or returns "".
+func (c *chromium) path() string {
+	names := c.names
 	if own := os.Getenv("CONCLAVE_CHROME"); own != "" {
 		names = []string{own}
 	}
@@ -68,7 +78,11 @@ func chromiumPath() string {
 	return ""
 }
 
-func startChromium(path string) {
+func (c *chromium) start() {
+	path := c.path()
+	if path == "" {
+		return
+	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.Headless,
 		chromedp.IgnoreCertErrors, // the certificate of the tests is self-made
@@ -80,8 +94,8 @@ func startChromium(path string) {
 	)
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocator)
-	chromium.ctx, chromium.close = ctx, func() { cancel(); stop() }
-	chromium.err = chromedp.Do(ctx)
+	c.ctx, c.close = ctx, func() { cancel(); stop() }
+	c.err = chromedp.Do(ctx)
 }
 
 // tab is one page in somebody's browser.
@@ -99,26 +113,32 @@ type tab struct {
 // browser opens a fresh browser for somebody.
 func (o *office) browser(name string) *tab {
 	o.t.Helper()
-	chromium.once.Do(func() {
-		if path := chromiumPath(); path != "" {
-			startChromium(path)
-		}
-	})
+	return o.browserIn(lean, name)
+}
+
+func (o *office) browserIn(c *chromium, name string) *tab {
+	o.t.Helper()
+	c.once.Do(c.start)
 	switch {
-	case chromium.err != nil:
-		o.t.Fatal("Chromium does not start: ", chromium.err)
-	case chromium.ctx == nil && os.Getenv("CONCLAVE_REQUIRE_BROWSER") == "1":
+	case c.err != nil:
+		o.t.Fatal("Chromium does not start: ", c.err)
+	case c.ctx == nil && os.Getenv("CONCLAVE_REQUIRE_BROWSER") == "1":
 		o.t.Fatal("no Chromium found: install it (apt install chromium) or name it in CONCLAVE_CHROME")
-	case chromium.ctx == nil:
+	case c.ctx == nil:
 		o.t.Skip("no Chromium found: install it (apt install chromium) or name it in CONCLAVE_CHROME")
 	}
-	return o.openTab(chromium.ctx, name, chromedp.WithNewBrowserContext())
+	return o.openTab(c.ctx, name, chromedp.WithNewBrowserContext())
 }
 
 // browserOf opens a browser that is signed in as the person, with the person's own session.
 func (p *person) browserOf() *tab {
 	p.o.t.Helper()
-	b := p.o.browser(p.username)
+	return p.browserIn(lean)
+}
+
+func (p *person) browserIn(c *chromium) *tab {
+	p.o.t.Helper()
+	b := p.o.browserIn(c, p.username)
 	home, err := url.Parse(p.o.server.URL)
 	if err != nil {
 		p.o.t.Fatal(err)
