@@ -34,13 +34,20 @@ func TestEveryStatementOfARoomsPageUsesAnIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.start(t)
+	rooms, err := s.roomIDs(ctx)
+	must(t, err)
+	eventually(t, "the last that is read after a start", func() bool {
+		s.sizes.mu.Lock()
+		defer s.sizes.mu.Unlock()
+		return len(s.sizes.rooms) == len(rooms)
+	})
 	for range readers { // what was prepared at the start is no part of the page
 		h := <-s.readers
 		must(t, h.close())
 		s.readers <- h
 	}
 	ada := w.member(t, s, w.ada, w.engine)
-	_, err := s.View(ctx, ada)
+	_, err = s.View(ctx, ada)
 	must(t, err)
 	_, err = s.Older(ctx, ada, w.later)
 	must(t, err)
