@@ -2,10 +2,8 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +27,7 @@ import (
 	"conclave/models"
 	"conclave/models/demo"
 	"conclave/models/feed"
+	"conclave/models/operator"
 )
 
 // options are the flags; each can also be given as CONCLAVE_<NAME> in the environment.
@@ -53,23 +52,7 @@ type commands struct {
 		Show  showCommand  `cmd:"" help:"Show the certificate and its fingerprints."`
 		Renew renewCommand `cmd:"" help:"Make a new certificate now."`
 	} `cmd:"" name:"certs" help:"Look at the server's certificate or renew it."`
-	Verify verifyCommand `cmd:"" help:"Check the whole history; exit code 1 when something is not what was written."`
-	Keys   struct {
-		Rotate  rotateCommand     `cmd:"" help:"Wrap every secret under a new master key."`
-		Destroy destroyKeyCommand `cmd:"" help:"Delete the file of a master key that opens nothing any more."`
-		Export  exportCommand     `cmd:"" help:"Print the master key, to keep it apart from the database."`
-		Import  importCommand     `cmd:"" help:"Put an exported master key back."`
-	} `cmd:"" help:"Rotate, destroy, export or import the master key."`
-	Users struct {
-		List    usersCommand   `cmd:"" help:"Show everybody who has an account."`
-		Promote promoteCommand `cmd:"" help:"Make somebody an administrator."`
-		Demote  demoteCommand  `cmd:"" help:"Take that away again."`
-		Disable disableCommand `cmd:"" help:"Sign somebody out everywhere and keep them out."`
-		Enable  enableCommand  `cmd:"" help:"Let somebody in again, also after too many failed logins."`
-		Reset   resetCommand   `cmd:"" help:"Print a link with which somebody sets a new password, once, within half an hour."`
-	} `cmd:"" help:"Look after people's accounts."`
-	Backup  backupCommand  `cmd:"" help:"Write the database and its anchors, without keys, into one file."`
-	Restore restoreCommand `cmd:"" help:"Put a backup into the data folder."`
+	operator.Commands
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -83,34 +66,6 @@ type (
 		NewKey bool `help:"Make a new key as well; everybody has to check the fingerprint again."`
 	}
 	versionCommand struct{}
-	verifyCommand  struct {
-		JSON bool `name:"json" help:"Print the report as JSON."`
-	}
-	rotateCommand     struct{}
-	destroyKeyCommand struct {
-		ID string `arg:"" help:"The key's eight digits."`
-	}
-	exportCommand struct {
-		Passphrase bool `help:"Ask for a passphrase and seal the key under it."`
-	}
-	importCommand struct {
-		File string `arg:"" help:"What keys export printed."`
-	}
-	usersCommand struct{}
-	named        struct {
-		Name string `arg:"" help:"The user name."`
-	}
-	promoteCommand struct{ named }
-	demoteCommand  struct{ named }
-	disableCommand struct{ named }
-	enableCommand  struct{ named }
-	resetCommand   struct{ named }
-	backupCommand  struct {
-		File string `arg:"" help:"A file that does not exist yet."`
-	}
-	restoreCommand struct {
-		File string `arg:"" help:"A backup."`
-	}
 )
 
 // Exit codes. What is none of the others is 2: something that whoever typed the command can put right.
@@ -121,8 +76,6 @@ const (
 	exitModes    = 4
 	exitRollback = 5
 )
-
-var errDamage = errors.New("the history is damaged")
 
 func main() {
 	syscall.Umask(0o077) // nobody else on this machine reads what is made here
@@ -139,7 +92,7 @@ func main() {
 		os.Exit(exitKey)
 	case errors.Is(err, models.ErrRollback):
 		os.Exit(exitRollback)
-	case errors.Is(err, errDamage):
+	case errors.Is(err, operator.ErrDamage):
 		os.Exit(exitDamage)
 	}
 	os.Exit(exitUsage)
@@ -152,17 +105,17 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	command, err := parser.Parse(args)
+	chosen, err := parser.Parse(args)
 	if err != nil {
 		return fmt.Errorf("%w (try --help)", err)
 	}
 	if c.LimitScale < 1 || c.SessionIdle <= 0 || c.SessionLifetime <= 0 {
 		return errors.New("--limit-scale, --session-idle and --session-lifetime must be above zero")
 	}
-	if c.Data == "" && command.Command() != "demo" {
+	if c.Data == "" && chosen.Command() != "demo" {
 		c.Data = "./data"
 	}
-	return command.Run(c.options)
+	return chosen.Run(c.options, forCommands(c.options))
 }
 
 // advice turns the one error that comes from the way the program was built into a sentence.
@@ -421,150 +374,6 @@ func forCommands(o options) models.Options {
 		Dir: o.Data, Hub: feed.New(feed.Options{}), Log: slog.New(slog.DiscardHandler),
 		SessionIdle: o.SessionIdle, SessionLifetime: o.SessionLifetime, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
 	}
-}
-
-func (v verifyCommand) Run(o options) error {
-	store, err := models.OpenToRead(forCommands(o))
-	if err != nil {
-		return err
-	}
-	report, err := store.Verify(context.Background(), progressBar(v.JSON))
-	if err = errors.Join(err, store.Close()); err != nil {
-		return err
-	}
-	if v.JSON {
-		if err := json.NewEncoder(os.Stdout).Encode(report); err != nil {
-			return err
-		}
-	} else {
-		for _, f := range report.Findings {
-			fmt.Println(f)
-		}
-		fmt.Printf("%d rooms, %d entries, %d findings\n", report.Rooms, report.Entries, len(report.Findings))
-	}
-	if len(report.Findings) > 0 {
-		return errDamage
-	}
-	return nil
-}
-
-// progressBar draws how far a walk is, on a terminal only.
-func progressBar(quiet bool) func(done, all uint64) {
-	info, err := os.Stderr.Stat()
-	if quiet || err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return func(done, all uint64) {}
-	}
-	const width = 40
-	return func(done, all uint64) {
-		part := int(min(done, all) * width / max(all, 1))
-		fmt.Fprintf(os.Stderr, "\r[%-*s] %d of %d entries", width, strings.Repeat("#", part), done, all)
-		if done >= all {
-			fmt.Fprint(os.Stderr, "\r\033[K")
-		}
-	}
-}
-
-func (rotateCommand) Run(o options) error { return ask(o, models.CommandRotate, "") }
-
-func (d destroyKeyCommand) Run(o options) error { return ask(o, models.CommandDestroyKey, d.ID) }
-
-func (usersCommand) Run(o options) error { return ask(o, models.CommandUsers, "") }
-
-func (p promoteCommand) Run(o options) error { return ask(o, models.CommandPromote, p.Name) }
-
-func (d demoteCommand) Run(o options) error { return ask(o, models.CommandDemote, d.Name) }
-
-func (d disableCommand) Run(o options) error { return ask(o, models.CommandDisable, d.Name) }
-
-func (e enableCommand) Run(o options) error { return ask(o, models.CommandEnable, e.Name) }
-
-func (r resetCommand) Run(o options) error { return ask(o, models.CommandReset, r.Name) }
-
-func ask(o options, command, name string) error {
-	text, err := models.Ask(context.Background(), forCommands(o), command, name)
-	if err == nil {
-		fmt.Println(text)
-	}
-	return err
-}
-
-func (e exportCommand) Run(o options) error {
-	passphrase := ""
-	if e.Passphrase {
-		var err error
-		if passphrase, err = askPassphrase(); err != nil {
-			return err
-		}
-	}
-	text, err := models.ExportKey(forCommands(o), passphrase)
-	if err == nil {
-		tell(o, models.EventKeyExport)
-		fmt.Print(text)
-	}
-	return err
-}
-
-// tell lets the running server, if there is one, write down what a command has done beside it.
-func tell(o options, event string) {
-	if err := models.Tell(forCommands(o), event); err != nil {
-		fmt.Fprintln(os.Stderr, "conclave: the running server could not note this in its audit log:", err)
-	}
-}
-
-func (i importCommand) Run(o options) error {
-	text, err := os.ReadFile(i.File)
-	if err != nil {
-		return err
-	}
-	passphrase := ""
-	if models.ExportIsSealed(string(text)) {
-		if passphrase, err = askPassphrase(); err != nil {
-			return err
-		}
-	}
-	path, err := models.ImportKey(forCommands(o), string(text), passphrase)
-	if err == nil {
-		fmt.Println("The key is in", path)
-	}
-	return err
-}
-
-// askPassphrase reads one line from standard input, so that a script can give it without its
-// standing in the list of processes.
-func askPassphrase() (string, error) {
-	if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-		fmt.Fprint(os.Stderr, "Passphrase: ")
-	}
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		return "", errors.Join(errors.New("there was no passphrase"), err)
-	}
-	return line, nil
-}
-
-func (b backupCommand) Run(o options) error {
-	store, err := models.OpenToRead(forCommands(o))
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(store.Backup(context.Background(), b.File), store.Close()); err != nil {
-		return err
-	}
-	tell(o, models.EventBackup)
-	fmt.Println("The backup is in", b.File, "and holds no key. Keep a copy of the key apart from it: conclave keys export")
-	return nil
-}
-
-func (r restoreCommand) Run(o options) error {
-	kept, err := models.Restore(r.File, o.Data)
-	if err != nil {
-		return err
-	}
-	fmt.Println("The backup is restored to", o.Data)
-	if kept != "" {
-		fmt.Println("The database that was there is now", kept)
-	}
-	return nil
 }
 
 func (versionCommand) Run() error {
