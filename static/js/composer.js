@@ -14,11 +14,6 @@ const text = {
 };
 const number = new Intl.NumberFormat();
 
-function newID() {
-	const bytes = crypto.getRandomValues(new Uint8Array(16));
-	return crypto.randomUUID?.() ?? Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
-}
-
 customElements.define("chat-composer", class extends HTMLElement {
 	connectedCallback() {
 		this.form = this.querySelector("form");
@@ -69,7 +64,7 @@ customElements.define("chat-composer", class extends HTMLElement {
 		if (!body.trim()) return;
 		this.write("");
 		this.note("");
-		this.outbox.add(body, newID());
+		this.outbox.add(body, crypto.randomUUID());
 		this.scroller.toBottom();
 	}
 
